@@ -1,0 +1,2 @@
+//! Immutable lookup state.
+pub mod spec;
