@@ -30,13 +30,15 @@ pub const SHIM_OFFSET: usize = super::ETHERNET_LEN;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum TagKind {
-    /// From a pod: room, then (at `overhead + 14`) the inner IP packet.
+    /// An IPv4 packet from a pod: room, then (at `overhead + 14`) the inner IP packet.
     Pod = 1,
     /// From the wire: outer IP header right behind the (overwritten) Ethernet header.
     Wire = 2,
     /// From another worker, encapsulated as on the wire; deliver turns it into [`TagKind::Wire`]
     /// and sends it to the gate whose ifindex stands in `port`.
     Handover = 3,
+    /// An IPv6 packet from a pod. Told apart by the tag, since the room holds stale bytes.
+    PodV6 = 4,
 }
 
 /// What entry and collect tell the worker about a frame.
@@ -84,6 +86,7 @@ impl Tag {
             1 => TagKind::Pod,
             2 => TagKind::Wire,
             3 => TagKind::Handover,
+            4 => TagKind::PodV6,
             _ => return None,
         };
         Some(Self {
@@ -145,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_tag_reads_back_as_written() {
-        for kind in [TagKind::Pod, TagKind::Wire, TagKind::Handover] {
+        for kind in [TagKind::Pod, TagKind::Wire, TagKind::Handover, TagKind::PodV6] {
             let tag = Tag { kind, worker: 3, port: 0x0102_0304, classifier: 77 };
             assert_eq!(Tag::parse(&tag.emit()), Some(tag));
         }
