@@ -131,7 +131,7 @@ pub struct ClassifierSpec {
 }
 
 /// The rules of one destination prefix, in order of precedence: the first that fits decides.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PrefixSpec {
     /// Destination.
     pub prefix: IpNet,
