@@ -1,1 +1,6 @@
 //! Control side.
+
+pub mod api;
+pub mod inventory;
+pub mod issue;
+pub mod resolve;
