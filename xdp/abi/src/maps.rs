@@ -4,7 +4,8 @@
 //! |---|---|---|---|---|
 //! | `CONFIG` | ARRAY of 1 | 0 | [`Config`] | redirect, collect |
 //! | `HEARTBEATS` | ARRAY, mmapped | worker | u64 ns, `CLOCK_MONOTONIC_COARSE` | entry |
-//! | `GATES` | DEVMAP | worker | ifindex of `xstN` | collect |
+//! | `GATES` | DEVMAP | worker | ifindex of `xstN` | collect (XDP) |
+//! | `GATE_IFINDEX` | ARRAY | worker | u32 ifindex of `xstN`, 0 = none | collect (tc) |
 //! | `SOCKETS` | XSKMAP | worker | AF_XDP socket of `xstNw` | redirect |
 //! | `PORTS` | HASH | ifindex of the host interface | [`PortRecord`] | entry, guard |
 //! | `SELECTORS` | LPM_TRIE | [`SelectorKey`] | u32 rule-set id | entry |

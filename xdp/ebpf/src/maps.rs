@@ -20,9 +20,14 @@ pub static CONFIG: Array<Config> = Array::with_max_entries(1, 0);
 /// Last sign of life of each worker, in nanoseconds of `CLOCK_MONOTONIC_COARSE`.
 #[map]
 pub static HEARTBEATS: Array<u64> = Array::with_max_entries(MAX_WORKERS, BPF_F_MMAPABLE);
-/// The kernel end of each worker's gate.
+/// The kernel end of each worker's gate, for XDP.
 #[map]
 pub static GATES: DevMap = DevMap::with_max_entries(MAX_WORKERS, 0);
+/// Ifindex of the same, 0 for none, for tc: a DEVMAP belongs to the type of the first program that
+/// names it, and the other type's load fails with a bare EINVAL (`__bpf_prog_map_compatible`,
+/// kernel/bpf/core.c).
+#[map]
+pub static GATE_IFINDEX: Array<u32> = Array::with_max_entries(MAX_WORKERS, 0);
 /// The socket of each worker on its gate.
 #[map]
 pub static SOCKETS: XskMap = XskMap::with_max_entries(MAX_WORKERS, 0);
