@@ -1,0 +1,10 @@
+//! Tables of frame -> verdict for each kernel program, run in the kernel without any interface.
+
+mod bed;
+mod collect;
+mod deliver;
+mod entry;
+mod fence;
+mod frame;
+mod guard;
+mod redirect;
