@@ -98,3 +98,6 @@ pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
     let sum = (sum >> 16) + (sum & 0xFFFF);
     !(((sum >> 16) + (sum & 0xFFFF)) as u16)
 }
+
+#[cfg(test)]
+mod tests;

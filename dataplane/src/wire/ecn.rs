@@ -46,3 +46,6 @@ pub fn set_tos(packet: &mut [u8], tos: u8) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

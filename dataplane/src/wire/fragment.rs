@@ -30,12 +30,10 @@ pub struct Piece {
 pub fn plan(inner: &Inner, header_len: usize, mtu: usize) -> impl Iterator<Item = Piece> + use<> {
     let payload = inner.len.saturating_sub(header_len);
     let step = mtu.saturating_sub(header_len) & !7;
-    let count = if inner.len <= mtu {
-        1
-    } else {
-        payload
-            .checked_div(step)
-            .map_or(0, |_| payload.div_ceil(step))
+    let count = match step {
+        _ if inner.len <= mtu => 1,
+        0 => 0,
+        _ => payload.div_ceil(step),
     };
     (0..count).map(move |i| {
         let offset_in_payload = i * step;
@@ -90,13 +88,13 @@ pub fn emit_header(original_header: &[u8], piece: Piece, out: &mut [u8]) -> Opti
 fn copy_options(options: &[u8], out: &mut [u8]) -> usize {
     let (mut from, mut to) = (0, 0);
     while let Some(&kind) = options.get(from) {
-        let len = match kind {
-            OPTION_END => break,
-            OPTION_NOP => 1,
-            _ => usize::from(options.get(from + 1).copied().unwrap_or(0)),
+        let len = match (kind, options.get(from + 1)) {
+            (OPTION_NOP, _) => 1,
+            (OPTION_END, _) | (_, None | Some(0 | 1)) => break,
+            (_, Some(len)) => usize::from(*len),
         };
         // What follows a malformed option can't be told from its data.
-        let Some(option) = options.get(from..from + len).filter(|o| !o.is_empty()) else {
+        let Some(option) = options.get(from..from + len) else {
             break;
         };
         if kind & COPIED != 0 {
@@ -107,3 +105,6 @@ fn copy_options(options: &[u8], out: &mut [u8]) -> usize {
     }
     to.next_multiple_of(4)
 }
+
+#[cfg(test)]
+mod tests;

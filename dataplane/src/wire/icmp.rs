@@ -139,3 +139,6 @@ fn emit_checksums(header: &mut [u8], icmp: &mut [u8], source: IpAddr, destinatio
     let sum = sum.bytes(icmp).finish();
     put_be16(icmp, 2, sum);
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,3 +63,6 @@ fn mss_offset(tcp: &[u8]) -> Option<usize> {
         at += step;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,3 +38,6 @@ struct Addresses {
     source: IpAddr,
     destination: IpAddr,
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,17 +65,11 @@ pub fn parse(frame: &[u8], total_len: usize) -> Result<Outer, DropReason> {
     if checksum != 0 && end <= frame.len() {
         verify(&ip, frame, std::iter::empty())?;
     }
-    let geneve = parse_geneve(frame, ip.payload + UDP_LEN)?;
-    if geneve.inner_offset > end {
-        return Err(DropReason::GeneveLength);
-    }
+    let geneve = parse_geneve(frame, ip.payload + UDP_LEN, end)?;
     let inner = geneve.inner;
     let first = frame
         .get(geneve.inner_offset)
         .ok_or(DropReason::Truncated)?;
-    if geneve.inner_offset == end {
-        return Err(DropReason::GeneveLength);
-    }
     if first >> 4 != inner as u8 {
         return Err(DropReason::GeneveProtocol);
     }
@@ -229,7 +223,8 @@ struct Geneve {
     inner_offset: usize,
 }
 
-fn parse_geneve(frame: &[u8], at: usize) -> Result<Geneve, DropReason> {
+/// Parses the Geneve header at `at` of a packet that ends at `end`, and finds our option.
+fn parse_geneve(frame: &[u8], at: usize, end: usize) -> Result<Geneve, DropReason> {
     let header: [u8; GENEVE_LEN] = array(frame, at).ok_or(DropReason::Truncated)?;
     if header[0] >> 6 != 0 {
         return Err(DropReason::GeneveVersion);
@@ -244,6 +239,9 @@ fn parse_geneve(frame: &[u8], at: usize) -> Result<Geneve, DropReason> {
     };
     let options = at + GENEVE_LEN;
     let inner_offset = options + usize::from(header[0] & 0x3F) * 4;
+    if inner_offset >= end {
+        return Err(DropReason::GeneveLength);
+    }
     let option = find_option(frame, options, inner_offset)?;
     let vni = u32::from_be_bytes([0, header[4], header[5], header[6]]);
     Ok(Geneve {

@@ -26,7 +26,6 @@ pub const PROTOCOL_SCTP: u8 = 132;
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
 
 /// Extension headers of one IPv6 packet at the most; RFC 8200 §4.1 has use for seven.
@@ -242,6 +241,8 @@ struct Walked {
 }
 
 /// Goes over the extension headers of an IPv6 packet, up to the data of a later fragment.
+///
+/// AH and ESP count as the transport protocol, as in IPv4 and as the kernel programs have it.
 fn walk_extensions(first: &[u8], next_header: u8) -> Result<Walked, DropReason> {
     let mut at = Walked {
         protocol: next_header,
@@ -250,7 +251,7 @@ fn walk_extensions(first: &[u8], next_header: u8) -> Result<Walked, DropReason> 
     };
     for _ in 0..=MAX_EXTENSIONS {
         let [next, len] = match at.protocol {
-            HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS => {
+            HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS => {
                 array(first, at.l4_offset).ok_or(DropReason::Truncated)?
             }
             _ => return Ok(at),
@@ -261,8 +262,6 @@ fn walk_extensions(first: &[u8], next_header: u8) -> Result<Walked, DropReason> 
                 at.fragment = parse_fragment_header(here)?;
                 8
             }
-            // RFC 4302 §2.2 counts in 4-byte units, RFC 8200 in 8-byte units.
-            AUTHENTICATION => (usize::from(len) + 2) * 4,
             _ => (usize::from(len) + 1) * 8,
         };
         at.protocol = next;
@@ -349,3 +348,6 @@ const fn has_ports(protocol: u8) -> bool {
 fn ports(l4: &[u8]) -> Option<(u16, u16)> {
     Some((be16(l4, 0)?, be16(l4, 2)?))
 }
+
+#[cfg(test)]
+mod tests;
