@@ -1,0 +1,127 @@
+//! The few `bpf(2)` commands on pinned links that aya does not offer: where a link is attached,
+//! and detaching it at once.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+// include/uapi/linux/bpf.h, enum bpf_cmd and enum bpf_link_type.
+const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_LINK_DETACH: libc::c_int = 34;
+const BPF_LINK_TYPE_XDP: u32 = 6;
+const BPF_LINK_TYPE_TCX: u32 = 11;
+
+/// What the kernel says about a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkInfo {
+    /// Id of the link; a new program does not change it.
+    pub(crate) id: u32,
+    /// Id of the program that runs now.
+    pub(crate) program_id: u32,
+    /// The interface; 0 once it is gone or the link was detached.
+    pub(crate) ifindex: u32,
+}
+
+/// `struct { pathname; bpf_fd; file_flags }` of `union bpf_attr`.
+#[repr(C)]
+struct ObjectAttr {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+/// `struct { bpf_fd; info_len; info }` of `union bpf_attr`.
+#[repr(C)]
+struct InfoAttr {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// `struct { link_fd }` of `union bpf_attr`.
+#[repr(C)]
+struct DetachAttr {
+    link_fd: u32,
+}
+
+/// `struct bpf_link_info` as far as xdp and tcx use it: both have the ifindex first.
+#[repr(C)]
+#[derive(Default)]
+struct RawLinkInfo {
+    kind: u32,
+    id: u32,
+    program_id: u32,
+    padding: u32,
+    ifindex: u32,
+    attach_type: u32,
+}
+
+/// Asks about the link pinned at `path`.
+pub(crate) fn link_info(path: &Path) -> io::Result<LinkInfo> {
+    let link = open(path)?;
+    let mut info = RawLinkInfo::default();
+    let mut attr = InfoAttr {
+        bpf_fd: number(link.as_raw_fd()),
+        info_len: size_of::<RawLinkInfo>() as u32,
+        info: &raw mut info as u64,
+    };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    if info.kind != BPF_LINK_TYPE_XDP && info.kind != BPF_LINK_TYPE_TCX {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "not an xdp or tcx link",
+        ));
+    }
+    Ok(LinkInfo {
+        id: info.id,
+        program_id: info.program_id,
+        ifindex: info.ifindex,
+    })
+}
+
+/// Takes the program of the link pinned at `path` off its interface before it returns. Removing
+/// the pin alone leaves that to a kernel worker (`bpf_link_put`).
+pub(crate) fn link_detach(path: &Path) -> io::Result<()> {
+    let link = open(path)?;
+    let mut attr = DetachAttr {
+        link_fd: number(link.as_raw_fd()),
+    };
+    bpf(BPF_LINK_DETACH, &mut attr).map(drop)
+}
+
+fn open(path: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = ObjectAttr {
+        pathname: path.as_ptr() as u64,
+        bpf_fd: 0,
+        file_flags: 0,
+    };
+    let fd = bpf(BPF_OBJ_GET, &mut attr)?;
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn number(fd: RawFd) -> u32 {
+    u32::try_from(fd).expect("an open descriptor is not negative")
+}
+
+/// Runs a command; answers a descriptor or 0.
+fn bpf<A>(command: libc::c_int, attr: &mut A) -> io::Result<RawFd> {
+    // SAFETY: each `attr` type above is a prefix of `union bpf_attr` for its command, its size is
+    // told, and what it points to (a path, an info) lives on the caller's stack for the call.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_mut(attr),
+            size_of::<A>(),
+        )
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(RawFd::try_from(answer).expect("descriptors fit an int"))
+}
