@@ -3,10 +3,6 @@
 //! Three ways, in this order: a ready object named by `XSTEER_BPF_OBJECT`; a compiler that ships
 //! `core` for the BPF target (Debian's `rustc-web` with `libstd-rust-web-dev-bpf`); a nightly
 //! toolchain with `rust-src`. The two builds need `bpf-linker`.
-#![allow(
-    clippy::print_stdout,
-    reason = "a build script talks to cargo by printing"
-)]
 
 use std::env;
 use std::fs;
@@ -41,7 +37,6 @@ fn main() -> ExitCode {
     }
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=XSTEER_BPF_OBJECT");
-    println!("cargo::rerun-if-env-changed=PATH");
     match object() {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
@@ -148,9 +143,10 @@ fn output(command: &mut Command) -> Option<String> {
 
 /// A program in `PATH` or among those that cargo installs.
 fn find(program: &str) -> Option<PathBuf> {
-    let installed = env::var_os("CARGO_HOME").map(|home| PathBuf::from(home).join("bin"));
+    let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or(home);
     env::split_paths(&env::var_os("PATH")?)
-        .chain(installed)
+        .chain(home.map(|home| home.join("bin")))
         .map(|dir| dir.join(program))
         .find(|file| file.is_file())
 }

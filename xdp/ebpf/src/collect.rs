@@ -27,94 +27,83 @@ const CRITICAL: u8 = 0x80;
 /// Options that are looked at; a frame with more is dropped.
 const MAX_OPTIONS: usize = 8;
 
-/// What becomes of a frame from the uplink.
-enum Verdict {
-    Pass,
-    Drop(Counter),
-    /// To the worker of the tag.
-    Gate(Tag),
-}
-
 /// Judges one frame in XDP.
 #[inline(always)]
 pub fn collect(ctx: &XdpContext) -> u32 {
-    // SAFETY: `ctx` is the context the kernel called with.
+    let bytes = xdp::bytes(ctx);
+    let packet = match parse(bytes) {
+        Ok(packet) if is_for_us(&packet) => packet,
+        _ => return xdp_action::XDP_PASS,
+    };
+    // SAFETY: `ctx` is the context the kernel called with; the helper moves nothing.
     let frame_len = unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as u32;
-    match judge(xdp::bytes(ctx), frame_len) {
-        Verdict::Pass => xdp_action::XDP_PASS,
-        Verdict::Drop(counter) => drop(counter),
-        Verdict::Gate(tag) => {
-            if xdp::store_tag(ctx, &tag).is_none() {
-                return drop(Counter::CollectDroppedLength);
-            }
-            match GATES.redirect(u32::from(tag.worker), u64::from(xdp_action::XDP_DROP)) {
-                Ok(action) => {
-                    count(Counter::CollectRedirected);
-                    action
-                }
-                Err(_) => drop(Counter::CollectDroppedNoGate),
-            }
+    match judge(bytes, frame_len, &packet).and_then(|tag| to_gate(ctx, &tag)) {
+        Ok(action) => {
+            count(Counter::CollectRedirected);
+            action
+        }
+        Err(counter) => {
+            count(counter);
+            xdp_action::XDP_DROP
         }
     }
+}
+
+#[inline(always)]
+fn to_gate(ctx: &XdpContext, tag: &Tag) -> Result<u32, Counter> {
+    xdp::store_tag(ctx, tag).ok_or(Counter::CollectDroppedLength)?;
+    GATES
+        .redirect(u32::from(tag.worker), u64::from(xdp_action::XDP_DROP))
+        .map_err(|_| Counter::CollectDroppedNoGate)
 }
 
 /// Judges one frame in tc.
 #[inline(always)]
 pub fn collect_tc(ctx: &TcContext) -> i32 {
-    if skb::vlan_present(ctx) {
-        return PASS;
-    }
-    match judge(skb::bytes(ctx), ctx.len()) {
-        Verdict::Pass => PASS,
-        Verdict::Drop(counter) => shot(counter),
-        Verdict::Gate(tag) => {
-            let gate = GATE_IFINDEX
-                .get(u32::from(tag.worker))
-                .copied()
-                .unwrap_or(0);
-            if gate == 0 {
-                return shot(Counter::CollectDroppedNoGate);
-            }
-            if ctx.store(0, &tag.emit(), 0).is_err() {
-                return shot(Counter::CollectDroppedLength);
-            }
-            skb::redirect(
-                gate,
-                0,
-                Counter::CollectRedirected,
-                Counter::CollectDroppedNoGate,
-            )
-        }
-    }
-}
-
-#[inline(always)]
-fn drop(counter: Counter) -> u32 {
-    count(counter);
-    xdp_action::XDP_DROP
-}
-
-#[inline(always)]
-fn judge(bytes: Bytes, frame_len: u32) -> Verdict {
-    let Ok(packet) = parse(bytes) else {
-        return Verdict::Pass;
+    let packet = match skb::headers(ctx) {
+        Ok(packet) if is_for_us(&packet) => packet,
+        _ => return PASS,
     };
-    if packet.protocol != UDP || packet.dport != GENEVE_PORT {
-        return Verdict::Pass;
+    // Drivers that receive into pages leave the Geneve header there.
+    if skb::pull(ctx).is_none() {
+        return shot(Counter::CollectDroppedLength);
     }
-    match keys::node(packet.family, packet.destination) {
-        Some(flags) if flags & NODE_LOCAL != 0 => {}
-        _ => return Verdict::Pass,
+    match judge(skb::bytes(ctx), ctx.len(), &packet) {
+        Ok(tag) => to_gate_tc(ctx, &tag),
+        Err(counter) => shot(counter),
     }
-    match tag(bytes, frame_len, &packet) {
-        Ok(tag) => Verdict::Gate(tag),
-        Err(counter) => Verdict::Drop(counter),
+}
+
+#[inline(always)]
+fn to_gate_tc(ctx: &TcContext, tag: &Tag) -> i32 {
+    let gate = match GATE_IFINDEX.get(u32::from(tag.worker)) {
+        Some(&gate) if gate != 0 => gate,
+        _ => return shot(Counter::CollectDroppedNoGate),
+    };
+    if ctx.store(0, &tag.emit(), 0).is_err() {
+        return shot(Counter::CollectDroppedLength);
     }
+    skb::redirect(
+        gate,
+        0,
+        Counter::CollectRedirected,
+        Counter::CollectDroppedNoGate,
+    )
+}
+
+/// Whether a packet is for the port of steered packets at an address of this node. A later
+/// fragment has no port and is left to the kernel, which never gets its first.
+#[inline(always)]
+fn is_for_us(packet: &Packet) -> bool {
+    packet.protocol == UDP
+        && packet.dport == GENEVE_PORT
+        && keys::node(packet.family, packet.destination)
+            .is_some_and(|flags| flags & NODE_LOCAL != 0)
 }
 
 /// The tag of a packet that is for us, or the reason to drop it.
 #[inline(always)]
-fn tag(bytes: Bytes, frame_len: u32, packet: &Packet) -> Result<Tag, Counter> {
+fn judge(bytes: Bytes, frame_len: u32, packet: &Packet) -> Result<Tag, Counter> {
     if packet.fragment != Fragment::Whole {
         return Err(Counter::CollectDroppedFragment);
     }

@@ -63,35 +63,30 @@ fn select(classifier: u32, packet: &Packet) -> Option<Rule> {
     // SAFETY: rule sets are never changed under an id in use; the loader removes one only after
     // every classifier that names it.
     let set = unsafe { RULE_SETS.get(id) }?;
-    if packet.has_ports || !has_ports(packet.protocol) {
-        first_match(set, packet)
-    } else {
-        first_of_protocol(set, packet.protocol)
-    }
+    first_match(set, packet)
 }
 
+/// The first rule that takes a packet.
+///
+/// A packet without the ports it should have, a later fragment, is taken by every rule of its
+/// protocol; the worker knows the decision of the first fragment, so a rule that diverts comes
+/// before one that drops. One loop for both cases: with two the verifier walks three times as many
+/// instructions (249,000 instead of 78,000).
 #[inline(always)]
 fn first_match(set: &RuleSet, packet: &Packet) -> Option<Rule> {
-    set.rules
-        .iter()
-        .take(set.len as usize)
-        .find(|rule| rule.matches(packet.protocol, packet.dport))
-        .copied()
-}
-
-/// The rule for a packet without its ports, a later fragment: the worker knows the decision of
-/// the first fragment, so a rule that diverts comes before one that drops.
-#[inline(always)]
-fn first_of_protocol(set: &RuleSet, protocol: u8) -> Option<Rule> {
+    let lacks_ports = has_ports(packet.protocol) && !packet.has_ports;
     let mut dropping = None;
     for rule in set.rules.iter().take(set.len as usize) {
-        if rule.protocol != PROTOCOL_ANY && rule.protocol != protocol {
-            continue;
-        }
-        if rule.action != ACTION_DROP {
+        let matches = if lacks_ports {
+            rule.protocol == PROTOCOL_ANY || rule.protocol == packet.protocol
+        } else {
+            rule.matches(packet.protocol, packet.dport)
+        };
+        if matches && lacks_ports && rule.action == ACTION_DROP {
+            dropping = dropping.or(Some(*rule));
+        } else if matches {
             return Some(*rule);
         }
-        dropping = dropping.or(Some(*rule));
     }
     dropping
 }

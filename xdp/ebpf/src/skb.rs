@@ -31,7 +31,7 @@ pub fn headers(ctx: &TcContext) -> Result<Packet, Unread> {
     let mut is_pulled = false;
     loop {
         match parse(bytes(ctx)) {
-            Err(Unread::Malformed) if !is_pulled => pull(ctx)?,
+            Err(Unread::Malformed) if !is_pulled => pull(ctx).ok_or(Unread::Malformed)?,
             read => return read,
         }
         is_pulled = true;
@@ -40,13 +40,13 @@ pub fn headers(ctx: &TcContext) -> Result<Packet, Unread> {
 
 /// Makes the front of an skb linear; the kernel does nothing where it is.
 #[inline(always)]
-fn pull(ctx: &TcContext) -> Result<(), Unread> {
+pub fn pull(ctx: &TcContext) -> Option<()> {
     let len = if ctx.len() < PULLED_BYTES {
         ctx.len()
     } else {
         PULLED_BYTES
     };
-    ctx.pull_data(len).map_err(|_| Unread::Malformed)
+    ctx.pull_data(len).ok()
 }
 
 /// The linear part of an skb.
@@ -55,9 +55,8 @@ pub fn bytes(ctx: &TcContext) -> Bytes {
     Bytes::new(ctx.data(), ctx.data_end())
 }
 
-/// Whether the kernel has taken a VLAN tag off the frame.
 #[inline(always)]
-pub fn vlan_present(ctx: &TcContext) -> bool {
+fn vlan_present(ctx: &TcContext) -> bool {
     // SAFETY: `skb` is the context the kernel called with; the verifier rewrites the access.
     unsafe { (*ctx.skb.skb).vlan_present != 0 }
 }

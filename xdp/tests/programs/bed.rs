@@ -1,7 +1,10 @@
 //! Loads one program with maps of its own and runs it over single frames (`BPF_PROG_TEST_RUN`).
 //! Nothing is attached or pinned. Needs CAP_BPF and CAP_NET_ADMIN, and fails without.
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::{
+    ops::Range,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+};
 
 use aya::{
     Ebpf, Pod, TestRun, TestRunOptions, include_bytes_aligned,
@@ -27,7 +30,7 @@ pub(crate) const LO: u32 = 1;
 
 /// Bytes of `struct __sk_buff`, and where its mark is (linux/bpf.h).
 const CONTEXT_LEN: usize = 192;
-const MARK: std::ops::Range<usize> = 8..12;
+const MARK: Range<usize> = 8..12;
 
 /// A value of the abi as a map takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
