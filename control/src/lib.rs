@@ -3,4 +3,5 @@
 pub mod api;
 pub mod inventory;
 pub mod issue;
+pub mod net;
 pub mod resolve;
