@@ -88,7 +88,7 @@ impl Requirement {
 
 /// Whether `labels` hold all of `wanted`.
 #[must_use]
-pub fn contains(labels: &Labels, wanted: &Labels) -> bool {
+pub(crate) fn contains(labels: &Labels, wanted: &Labels) -> bool {
     wanted
         .iter()
         .all(|(key, value)| labels.get(key) == Some(value))
@@ -96,7 +96,7 @@ pub fn contains(labels: &Labels, wanted: &Labels) -> bool {
 
 /// Whether `key` is a label key: an optional DNS subdomain and `/`, then a name of 1..=63.
 #[must_use]
-pub fn is_qualified_name(key: &str) -> bool {
+pub(crate) fn is_qualified_name(key: &str) -> bool {
     match key.split_once('/') {
         Some((prefix, name)) => is_subdomain(prefix) && is_name_part(name),
         None => is_name_part(key),
@@ -105,26 +105,26 @@ pub fn is_qualified_name(key: &str) -> bool {
 
 /// Whether `value` is a label value: empty, or like a name of 1..=63.
 #[must_use]
-pub fn is_label_value(value: &str) -> bool {
+pub(crate) fn is_label_value(value: &str) -> bool {
     value.is_empty() || is_name_part(value)
 }
 
 /// Whether `name` is an RFC 1123 label: lowercase letters, digits and `-`, 1..=63.
 #[must_use]
-pub fn is_dns1123_label(name: &str) -> bool {
+pub(crate) fn is_dns1123_label(name: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     is_bounded(name, 63, inner, |b| b == b'-')
 }
 
 /// Whether `name` is an RFC 1035 label: as RFC 1123, but it begins with a letter.
 #[must_use]
-pub fn is_dns1035_label(name: &str) -> bool {
+pub(crate) fn is_dns1035_label(name: &str) -> bool {
     is_dns1123_label(name) && name.as_bytes()[0].is_ascii_lowercase()
 }
 
 /// Whether `name` is an RFC 1123 subdomain: labels joined by dots, 1..=253.
 #[must_use]
-pub fn is_subdomain(name: &str) -> bool {
+pub(crate) fn is_subdomain(name: &str) -> bool {
     let label = |part: &str| {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
         is_bounded(part, 253, inner, |b| b == b'-')

@@ -5,13 +5,15 @@
 //! a pruned label selector selects every pod.
 
 mod chain;
-mod labels;
+mod decode;
+pub(crate) mod labels;
 mod selector;
 
 pub use chain::{
     ClientIpAffinity, FailurePolicy, FunctionSelector, InternalTrafficPolicy, ServiceFunction,
     ServiceFunctionChain, ServiceFunctionChainSpec, ServiceFunctionChainStatus, SessionAffinity,
 };
+pub use decode::{chain as decode_chain, object_ref, selector as decode_selector};
 pub use labels::{LabelSelector, Labels, Operator, Requirement};
 pub use selector::{
     AllPorts, Destination, Egress, IpBlock, Pods, PortNumber, PortRule, Protocol, Subject,
