@@ -29,13 +29,13 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_HEADER_LEN: usize = 16;
 const GENL_HEADER_LEN: usize = 4;
 
-/// Turns those of the named features off that are on; says whether there was one.
+/// Turns the features off that are on and that `unwanted` admits; says whether there was one.
 ///
 /// # Errors
-/// What the kernel answered; `EBUSY`-like when a feature stays on.
-pub(crate) fn turn_off(ifindex: u32, names: &[&str]) -> io::Result<bool> {
+/// What the kernel answered, or that the driver keeps a feature on.
+pub(crate) fn turn_off(ifindex: u32, unwanted: impl Fn(&str) -> bool) -> io::Result<bool> {
     let mut genl = Genl::connect()?;
-    let wrong = still_on(&mut genl, ifindex, names)?;
+    let wrong = active(&mut genl, ifindex, &unwanted)?;
     if wrong.is_empty() {
         return Ok(false);
     }
@@ -48,7 +48,7 @@ pub(crate) fn turn_off(ifindex: u32, names: &[&str]) -> io::Result<bool> {
         ETHTOOL_MSG_FEATURES_SET,
         &[header(ifindex), wanted].concat(),
     )?;
-    match still_on(&mut genl, ifindex, names)? {
+    match active(&mut genl, ifindex, &unwanted)? {
         left if left.is_empty() => Ok(true),
         left => Err(io::Error::other(format!(
             "the driver keeps {} on",
@@ -57,22 +57,22 @@ pub(crate) fn turn_off(ifindex: u32, names: &[&str]) -> io::Result<bool> {
     }
 }
 
-fn still_on<'n>(genl: &mut Genl, ifindex: u32, names: &[&'n str]) -> io::Result<Vec<&'n str>> {
+/// The features that are on and that `wanted` admits.
+fn active(genl: &mut Genl, ifindex: u32, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
     let replies = genl.ethtool(ETHTOOL_MSG_FEATURES_GET, &header(ifindex))?;
     let reply = replies.first().ok_or(io::ErrorKind::UnexpectedEof)?;
-    let active = find(reply, ETHTOOL_A_FEATURES_ACTIVE)
+    let set = find(reply, ETHTOOL_A_FEATURES_ACTIVE)
         .and_then(|set| find(set, ETHTOOL_A_BITSET_BITS))
         .ok_or(io::ErrorKind::InvalidData)?;
     // Without a mask the set lists the bits that are on, and no others.
-    let on: Vec<&[u8]> = attributes(active)
+    let names = attributes(set)
         .filter(|(kind, _)| *kind == ETHTOOL_A_BITSET_BITS_BIT)
         .filter_map(|(_, bit)| find(bit, ETHTOOL_A_BITSET_BIT_NAME))
-        .collect();
-    let is_on = |name: &str| {
-        on.iter()
-            .any(|bit| bit.strip_suffix(b"\0") == Some(name.as_bytes()))
-    };
-    Ok(names.iter().copied().filter(|name| is_on(name)).collect())
+        .filter_map(|name| std::str::from_utf8(name.strip_suffix(b"\0")?).ok());
+    Ok(names
+        .filter(|name| wanted(name))
+        .map(str::to_owned)
+        .collect())
 }
 
 fn header(ifindex: u32) -> Vec<u8> {

@@ -40,9 +40,16 @@ type Messages = Box<dyn Stream<Item = NetlinkMessage<RouteNetlinkMessage>> + Sen
 pub struct Watcher {
     messages: Messages,
     task: JoinHandle<()>,
-    known: HashMap<Key, Entry>,
+    known: Known,
     burst: Option<Burst>,
 }
+
+/// The neighbour entries heard of.
+///
+/// They change state all the time without changing their MAC address: those messages are dropped,
+/// else entries that the kernel keeps for us would trigger for ever.
+#[derive(Default)]
+struct Known(HashMap<Key, Entry>);
 
 struct Burst {
     first: Instant,
@@ -75,7 +82,7 @@ impl Watcher {
         Ok(Self {
             messages,
             task,
-            known: HashMap::new(),
+            known: Known::default(),
             burst: None,
         })
     }
@@ -104,7 +111,7 @@ impl Watcher {
                 }
             };
             let matters = match next {
-                Some(message) => self.matters(message),
+                Some(message) => self.known.matters(message),
                 None => self.subscribe_again()?,
             };
             if matters {
@@ -127,33 +134,34 @@ impl Watcher {
         let (messages, task) = subscribe()?;
         self.messages = messages;
         self.task = task;
-        self.known.clear();
+        self.known = Known::default();
         Ok(true)
-    }
-
-    /// Neighbour entries change state all the time without changing their MAC address: those
-    /// messages are dropped here, else kept entries would trigger for ever.
-    fn matters(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) -> bool {
-        match message.payload {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(message)) => {
-                entry(message).is_some_and(|(key, new)| self.known.insert(key, new) != Some(new))
-            }
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNeighbour(message)) => {
-                let gone = entry(message).map(|(key, _)| self.known.remove(&key));
-                gone.is_some_and(|known| known.is_none_or(Entry::leads_somewhere))
-            }
-            NetlinkPayload::InnerMessage(_) => true,
-            _ => {
-                self.known.clear();
-                true
-            }
-        }
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+impl Known {
+    /// Whether a message tells of something new.
+    fn matters(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) -> bool {
+        match message.payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(message)) => {
+                entry(message).is_some_and(|(key, new)| self.0.insert(key, new) != Some(new))
+            }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelNeighbour(message)) => {
+                let gone = entry(message).map(|(key, _)| self.0.remove(&key));
+                gone.is_some_and(|known| known.is_none_or(Entry::leads_somewhere))
+            }
+            NetlinkPayload::InnerMessage(_) => true,
+            _ => {
+                self.0.clear();
+                true
+            }
+        }
     }
 }
 
@@ -186,3 +194,6 @@ fn entry(message: NeighbourMessage) -> Option<(Key, Entry)> {
     let key = Key::Neighbour(neighbour.ifindex, neighbour.address);
     (!neighbour.address.is_multicast()).then_some((key, Entry::Neighbour(neighbour)))
 }
+
+#[cfg(test)]
+mod tests;
