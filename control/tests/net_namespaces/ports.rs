@@ -155,7 +155,7 @@ fn a_pod_behind_a_bridge_is_found_by_its_bridge_port() {
 }
 
 #[test]
-fn a_bridge_that_forgot_the_port_says_so() {
+fn a_bridge_that_does_not_know_the_port_says_so() {
     let bed = bridged();
     bed.ip(
         "node",
