@@ -13,7 +13,7 @@ use crate::OBJECT;
 use crate::error::KernelError;
 use crate::heartbeat::Heartbeats;
 use crate::link::{Attached, LinkName};
-use crate::maps::{Exempt, Maps, NAMES, Raw, Records, Selectors, check, failed, removed};
+use crate::maps::{Exempt, Maps, NAMES, Raw, Records, Selectors, check, failed};
 use crate::pins::LinkPins;
 use crate::programs::Programs;
 use crate::root::PinRoot;
@@ -52,11 +52,10 @@ impl Kernel {
         for name in NAMES {
             loader.map_pin_path(name, root.maps().join(name));
         }
-        let mut ebpf = loader
+        let ebpf = loader
             .load(OBJECT)
             .map_err(|e| KernelError::Load(Box::new(e)))?;
-        let maps = Maps::take(&mut ebpf)?;
-        let mut programs = Programs::load(ebpf)?;
+        let (mut programs, maps) = Programs::load(ebpf)?;
         let links = LinkPins::new(root.links());
         links.adopt(&mut programs)?;
         Ok(Self {
@@ -171,13 +170,16 @@ impl Kernel {
             .map_err(failed("SOCKETS", "writing"))
     }
 
-    /// Makes redirect drop and count a worker's frames; answers whether there was a socket.
+    /// Makes redirect drop and count a worker's frames; without a socket nothing changes.
     ///
     /// # Errors
     ///
     /// [`KernelError::WorkerOutOfRange`], [`KernelError::Map`].
-    pub fn clear_socket(&mut self, worker: u8) -> Result<bool, KernelError> {
-        removed(self.maps.sockets.unset(slot(worker)?)).map_err(failed("SOCKETS", "removing from"))
+    pub fn clear_socket(&mut self, worker: u8) -> Result<(), KernelError> {
+        self.maps
+            .sockets
+            .unset(slot(worker)?)
+            .map_err(failed("SOCKETS", "removing from"))
     }
 
     /// The workers' signs of life.

@@ -10,6 +10,7 @@ use nix::net::if_::if_indextoname;
 
 use crate::error::{AttachError, KernelError};
 use crate::link::{Hook, LinkName};
+use crate::maps::Maps;
 
 const CLASSIFIERS: [&str; 5] = ["entry", "guard", "fence", "deliver", "collect_tc"];
 const XDP: [&str; 2] = ["redirect", "collect"];
@@ -20,8 +21,9 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Brings every program into the kernel.
-    pub(crate) fn load(mut ebpf: Ebpf) -> Result<Self, KernelError> {
+    /// Brings every program into the kernel, then takes the maps out. Not before: the verifier
+    /// finds maps by their descriptors, and taking one may close it.
+    pub(crate) fn load(mut ebpf: Ebpf) -> Result<(Self, Maps), KernelError> {
         for program in CLASSIFIERS {
             let loaded = classifier(&mut ebpf, program)?.load();
             loaded.map_err(refused(program))?;
@@ -30,7 +32,8 @@ impl Programs {
             let loaded = xdp(&mut ebpf, program)?.load();
             loaded.map_err(refused(program))?;
         }
-        Ok(Self { ebpf })
+        let maps = Maps::take(&mut ebpf)?;
+        Ok((Self { ebpf }, maps))
     }
 
     /// Attaches the program of `name` to an interface and pins the link at `pin`.

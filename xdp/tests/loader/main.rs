@@ -1,0 +1,5 @@
+//! The loader against the real kernel: attach, end, adopt, detach. Needs root.
+
+mod bed;
+mod links;
+mod maps;
