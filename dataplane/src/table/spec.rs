@@ -18,7 +18,11 @@ impl ServicePathId {
     /// `None` outside 1..=1048575.
     #[must_use]
     pub const fn new(id: u32) -> Option<Self> {
-        if id >= 1 && id <= Self::MAX { Some(Self(id)) } else { None }
+        if id >= 1 && id <= Self::MAX {
+            Some(Self(id))
+        } else {
+            None
+        }
     }
 
     /// The number.

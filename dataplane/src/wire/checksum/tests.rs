@@ -26,7 +26,10 @@ fn an_odd_last_byte_counts_as_the_upper_half_of_a_word() {
 fn a_pseudo_header_sums_up_as_its_bytes() {
     let (a, b) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
     let bytes = [10, 0, 0, 1, 10, 0, 0, 2, 0, 17, 0x01, 0x02];
-    assert_eq!(Sum::new().pseudo_header(a, b, 17, 0x102).finish(), of(&bytes));
+    assert_eq!(
+        Sum::new().pseudo_header(a, b, 17, 0x102).finish(),
+        of(&bytes)
+    );
 }
 
 fn naive(bytes: &[u8]) -> u16 {
