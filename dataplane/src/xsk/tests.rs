@@ -59,6 +59,7 @@ fn frames_are_conserved_through_receive_transmit_and_drop() {
         assert_eq!(io.frames().held, 0);
     }
     io.reclaim();
+    io.refill();
     assert_eq!(io.outstanding(), 0);
     assert_eq!(
         io.frames().kernel,
