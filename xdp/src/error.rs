@@ -157,8 +157,8 @@ pub enum KernelError {
     /// `HEARTBEATS` could not be mapped into memory.
     #[error("mapping HEARTBEATS into memory")]
     Heartbeats(#[source] io::Error),
-    /// The kernel offers no way to wait for running programs.
-    #[error("waiting for running programs to end (membarrier)")]
+    /// Running programs could not be waited for.
+    #[error("waiting for running programs to end (needs CAP_BPF)")]
     Grace(#[source] io::Error),
 }
 

@@ -1,5 +1,5 @@
-//! The few `bpf(2)` commands on pinned links that aya does not offer: where a link is attached,
-//! and detaching it at once.
+//! The few `bpf(2)` commands that aya does not offer: where a pinned link is attached, detaching it
+//! at once, and a map of maps made by hand.
 
 use std::ffi::CString;
 use std::io;
@@ -7,10 +7,14 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-// include/uapi/linux/bpf.h, enum bpf_cmd and enum bpf_link_type.
+// include/uapi/linux/bpf.h, enums bpf_cmd, bpf_map_type and bpf_link_type.
+const BPF_MAP_CREATE: libc::c_int = 0;
+const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_LINK_DETACH: libc::c_int = 34;
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
 const BPF_LINK_TYPE_XDP: u32 = 6;
 const BPF_LINK_TYPE_TCX: u32 = 11;
 
@@ -39,6 +43,27 @@ struct InfoAttr {
     bpf_fd: u32,
     info_len: u32,
     info: u64,
+}
+
+/// The first words of `struct { map_type; … }` of `union bpf_attr`.
+#[repr(C)]
+struct CreateAttr {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    inner_map_fd: u32,
+}
+
+/// `struct { map_fd; key; value; flags }` of `union bpf_attr`.
+#[repr(C)]
+struct UpdateAttr {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
 }
 
 /// `struct { link_fd }` of `union bpf_attr`.
@@ -92,6 +117,35 @@ pub(crate) fn link_detach(path: &Path) -> io::Result<()> {
     bpf(BPF_LINK_DETACH, &mut attr).map(drop)
 }
 
+/// Writes an entry of a map of maps that exists only for the call.
+pub(crate) fn write_map_of_maps() -> io::Result<()> {
+    let inner = array(BPF_MAP_TYPE_ARRAY, 0)?;
+    let inner_fd = number(inner.as_raw_fd());
+    let outer = array(BPF_MAP_TYPE_ARRAY_OF_MAPS, inner_fd)?;
+    let key = 0_u32;
+    let mut attr = UpdateAttr {
+        map_fd: number(outer.as_raw_fd()),
+        padding: 0,
+        key: &raw const key as u64,
+        value: &raw const inner_fd as u64,
+        flags: 0,
+    };
+    bpf(BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
+}
+
+/// Makes an array of one u32.
+fn array(map_type: u32, inner_map_fd: u32) -> io::Result<OwnedFd> {
+    let mut attr = CreateAttr {
+        map_type,
+        key_size: 4,
+        value_size: 4,
+        max_entries: 1,
+        map_flags: 0,
+        inner_map_fd,
+    };
+    bpf(BPF_MAP_CREATE, &mut attr).map(owned)
+}
+
 fn open(path: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut attr = ObjectAttr {
@@ -99,9 +153,13 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
         bpf_fd: 0,
         file_flags: 0,
     };
-    let fd = bpf(BPF_OBJ_GET, &mut attr)?;
+    bpf(BPF_OBJ_GET, &mut attr).map(owned)
+}
+
+/// Owns what a command that makes a descriptor answered.
+fn owned(fd: RawFd) -> OwnedFd {
     // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 fn number(fd: RawFd) -> u32 {
@@ -111,7 +169,7 @@ fn number(fd: RawFd) -> u32 {
 /// Runs a command; answers a descriptor or 0.
 fn bpf<A>(command: libc::c_int, attr: &mut A) -> io::Result<RawFd> {
     // SAFETY: each `attr` type above is a prefix of `union bpf_attr` for its command, its size is
-    // told, and what it points to (a path, an info) lives on the caller's stack for the call.
+    // told, and what it points to (a path, an info, a key) lives on the caller's stack for the call.
     let answer = unsafe {
         libc::syscall(
             libc::SYS_bpf,
