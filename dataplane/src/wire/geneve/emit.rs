@@ -122,7 +122,8 @@ impl Template {
     /// Opt Len is 4 or 10, Length 3 or 9 (words of 4 bytes), for inner IPv4 or IPv6.
     ///
     /// # Panics
-    /// Where `room` is not [`Self::room_len`] bytes, or an address not of the inner family.
+    /// Where `room` is not [`Self::room_len`] bytes; in debug builds also where a pod's address is
+    /// not of the inner family (else it goes as zeros, which no receiver has as a target).
     pub fn emit(&self, room: &mut [u8], packet: &Encapsulation) {
         room.copy_from_slice(&self.bytes[..self.len]);
         self.patch_ip(room, packet);
@@ -135,12 +136,9 @@ impl Template {
         room[data] = OPTION_VERSION << 4 | packet.flags;
         room[data + 1] = packet.ttl;
         room[data + 2] = packet.si;
-        assert!(
-            family(packet.target) == self.inner && family(packet.previous) == self.inner,
-            "pod addresses of another family than the inner packet"
-        );
-        put_address(room, data + 4, packet.target);
-        put_address(room, data + 4 + self.inner.address_len(), packet.previous);
+        let len = self.inner.address_len();
+        self.put_pod(&mut room[data + 4..][..len], packet.target);
+        self.put_pod(&mut room[data + 4 + len..][..len], packet.previous);
     }
 
     /// Writes the UDP checksum of a packet whose headers [`Self::emit`] wrote into `room`.
@@ -162,6 +160,13 @@ impl Template {
             value => value,
         };
         put_be16(room, udp + 6, value);
+    }
+
+    fn put_pod(&self, field: &mut [u8], pod: IpAddr) {
+        debug_assert_eq!(family(pod), self.inner, "a pod's address of another family");
+        if family(pod) == self.inner {
+            put_address(field, 0, pod);
+        }
     }
 
     fn outer(&self) -> Family {
