@@ -1,9 +1,10 @@
 //! Loads one program with maps of its own and runs it over single frames (`BPF_PROG_TEST_RUN`).
-//! Nothing is attached or pinned. Needs CAP_BPF and CAP_NET_ADMIN, and fails without.
+//! Nothing is pinned, and attached only in a test's own namespace. Needs CAP_BPF and CAP_NET_ADMIN, and fails without.
 
 use std::{
     ops::Range,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use aya::{
@@ -13,7 +14,7 @@ use aya::{
         lpm_trie::Key,
         xdp::{DevMap, XskMap},
     },
-    programs::{SchedClassifier, Xdp},
+    programs::{SchedClassifier, TcAttachType, Xdp},
 };
 use xsteer_abi::counters::Counter;
 
@@ -135,6 +136,27 @@ impl Bed {
             frame: out,
             mark: 0,
             counted: self.since(&before),
+        }
+    }
+
+    /// Attaches the tc program to the ingress of an interface for as long as the bed lives.
+    pub(crate) fn attach(&mut self, interface: &str) {
+        self.classifier()
+            .attach(interface, TcAttachType::Ingress)
+            .expect("attached");
+    }
+
+    /// How often a counter went up.
+    pub(crate) fn counted(&self, counter: Counter) -> u64 {
+        self.counters()[counter as usize]
+    }
+
+    /// Waits until a counter is above 0.
+    pub(crate) fn wait_for(&self, counter: Counter, at_most: Duration) {
+        let end = Instant::now() + at_most;
+        while self.counted(counter) == 0 {
+            assert!(Instant::now() < end, "{} stays 0", counter.label());
+            std::thread::yield_now();
         }
     }
 

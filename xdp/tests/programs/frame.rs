@@ -47,6 +47,8 @@ impl V4 {
         out.extend(self.source);
         out.extend(self.destination);
         out.extend(&self.options);
+        let checksum = internet_checksum(&out);
+        out[10..12].copy_from_slice(&checksum.to_be_bytes());
         out.extend(&self.payload);
         out
     }
@@ -54,6 +56,16 @@ impl V4 {
     pub(crate) fn frame(&self) -> Vec<u8> {
         ethernet(0x0800, &self.packet())
     }
+}
+
+/// RFC 1071, over an even number of bytes.
+fn internet_checksum(header: &[u8]) -> u16 {
+    let fields = header
+        .chunks_exact(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let sum: u32 = fields.sum();
+    let folded = (sum & 0xFFFF) + (sum >> 16);
+    !((folded & 0xFFFF) + (folded >> 16)) as u16
 }
 
 /// An IPv6 packet; extension headers are part of the payload.

@@ -1,4 +1,5 @@
-//! Tables of frame -> verdict for each kernel program, run in the kernel without any interface.
+//! Tables of frame -> verdict for each kernel program, run in the kernel without any interface
+//! but for a few live ones.
 
 mod bed;
 mod collect;
@@ -7,4 +8,5 @@ mod entry;
 mod fence;
 mod frame;
 mod guard;
+mod live;
 mod redirect;
