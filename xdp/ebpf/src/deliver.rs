@@ -86,7 +86,8 @@ fn cut(ctx: &TcContext, shim: &Shim) -> Option<()> {
 }
 
 /// Hands the packet to the pod's end of a veth. Its destination is the pod's MAC, so the gate has
-/// marked it as another host's, and the pod's IP layer would drop it.
+/// marked it as another host's, and the pod's IP layer would drop it. (6.18 clears that in
+/// `skb_scrub_packet` on its way; kernels before "bpf: Scrub packet on bpf_redirect_peer" do not.)
 #[inline(always)]
 fn into_pod(ctx: &TcContext, ifindex: u32) -> i32 {
     if ctx.change_type(PACKET_HOST).is_err() {

@@ -12,7 +12,7 @@ use xsteer_abi::{
 use crate::{
     keys,
     maps::{HEARTBEATS, PORTS, RULE_SETS},
-    packet::{Packet, UDP, Unread, has_ports},
+    packet::{Packet, UDP, Unread},
     skb::{self, PASS, pass, shot},
 };
 
@@ -74,7 +74,7 @@ fn select(classifier: u32, packet: &Packet) -> Option<Rule> {
 /// instructions (249,000 instead of 78,000).
 #[inline(always)]
 fn first_match(set: &RuleSet, packet: &Packet) -> Option<Rule> {
-    let lacks_ports = has_ports(packet.protocol) && !packet.has_ports;
+    let lacks_ports = packet.lacks_ports();
     let mut dropping = None;
     for rule in set.rules.iter().take(set.len as usize) {
         let matches = if lacks_ports {

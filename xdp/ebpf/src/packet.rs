@@ -91,6 +91,14 @@ pub struct Packet {
     pub destination: Words,
 }
 
+impl Packet {
+    /// Whether there should be ports, here or in the first fragment, and are none.
+    #[inline(always)]
+    pub fn lacks_ports(&self) -> bool {
+        has_ports(self.protocol) && !self.has_ports
+    }
+}
+
 /// Why there is no [`Packet`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
@@ -222,7 +230,7 @@ fn is_extension(next: u8) -> bool {
 
 /// Whether a protocol's header begins with two ports.
 #[inline(always)]
-pub fn has_ports(protocol: u8) -> bool {
+fn has_ports(protocol: u8) -> bool {
     matches!(protocol, TCP | UDP | SCTP)
 }
 

@@ -9,7 +9,7 @@ use xsteer_abi::counters::Counter;
 
 use crate::{
     maps::count,
-    packet::{Bytes, Packet, Unread, parse},
+    packet::{Bytes, Fragment, Packet, Unread, parse},
 };
 
 /// The next program, then the kernel's path: tcx takes -1 as "go on".
@@ -23,18 +23,28 @@ const PULLED_BYTES: u32 = 256;
 /// tc ingress (`skb_vlan_untag`). Bytes are pulled only if headers lie outside the linear part,
 /// as packet sockets with a transmit ring make them: pulling a TCP packet's would copy its head.
 /// (How long the linear part is can't be asked: the verifier takes no difference to `data_end`.)
+/// Two calls in a row, not a loop nor a function: out of a loop the compiler makes moves of
+/// registers that were never set, out of a function it passes `data_end` as a number, and the
+/// verifier refuses both.
 #[inline(always)]
 pub fn headers(ctx: &TcContext) -> Result<Packet, Unread> {
     if vlan_present(ctx) {
         return Err(Unread::NotIp);
     }
-    let mut is_pulled = false;
-    loop {
-        match parse(bytes(ctx)) {
-            Err(Unread::Malformed) if !is_pulled => pull(ctx).ok_or(Unread::Malformed)?,
-            read => return read,
-        }
-        is_pulled = true;
+    let packet = parse(bytes(ctx));
+    if !is_short(&packet) {
+        return packet;
+    }
+    pull(ctx).ok_or(Unread::Malformed)?;
+    parse(bytes(ctx))
+}
+
+/// Whether more bytes could tell more.
+#[inline(always)]
+fn is_short(packet: &Result<Packet, Unread>) -> bool {
+    match packet {
+        Ok(packet) => packet.lacks_ports() && packet.fragment != Fragment::Later,
+        Err(unread) => *unread == Unread::Malformed,
     }
 }
 

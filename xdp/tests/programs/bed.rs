@@ -151,11 +151,11 @@ impl Bed {
         self.counters()[counter as usize]
     }
 
-    /// Waits until a counter is above 0.
-    pub(crate) fn wait_for(&self, counter: Counter, at_most: Duration) {
+    /// Waits until a counter is above a value.
+    pub(crate) fn wait_for(&self, counter: Counter, value: u64, at_most: Duration) {
         let end = Instant::now() + at_most;
-        while self.counted(counter) == 0 {
-            assert!(Instant::now() < end, "{} stays 0", counter.label());
+        while self.counted(counter) <= value {
+            assert!(Instant::now() < end, "{} does not go up", counter.label());
             std::thread::yield_now();
         }
     }

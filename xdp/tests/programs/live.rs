@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{ErrorKind, Read},
+    io::{ErrorKind, Read, Write},
     net::UdpSocket,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     process::Command,
@@ -16,8 +16,8 @@ use nix::net::if_::if_nametoindex;
 use xsteer_abi::{
     counters::Counter,
     maps::{
-        Address, NODE_LOCAL, PROTOCOL_ANY, PortRecord, Rule, RuleSet, SELECTOR_KEY_EXACT_BITS,
-        SelectorKey, Target,
+        Address, NODE_LOCAL, PortRecord, Rule, RuleSet, SELECTOR_KEY_EXACT_BITS, SelectorKey,
+        Target,
     },
     tag::{Shim, ShimVerdict, Tag, TagKind},
 };
@@ -27,9 +27,11 @@ use crate::{
     frame::{ACK, V4, geneve, our_option, tcp, udp},
 };
 
-/// A packet socket copies a frame of more than a page into pages, all but its Ethernet header
+/// A packet socket copies a frame of more than a page into pages, all but the first bytes
 /// (`packet_alloc_skb`, net/packet/af_packet.c).
 const MORE_THAN_A_PAGE: [u8; 5000] = [0xDD; 5000];
+/// linux/if_packet.h; libc lacks it.
+const PACKET_VNET_HDR: i32 = 15;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Moves the thread into a new namespace with two veth pairs: subject and pod, gate and worker.
@@ -106,7 +108,32 @@ impl Tap {
     }
 
     fn send(&mut self, frame: &[u8]) {
-        std::io::Write::write_all(&mut self.socket, frame).expect("sent whole");
+        self.socket.write_all(frame).expect("sent whole");
+    }
+
+    /// Sends a frame of more than a page as an skb of which `linear_len` bytes are linear.
+    fn send_in_pages(mut self, frame: &[u8], linear_len: u16) {
+        let on: i32 = 1;
+        // SAFETY: the option value is a word that lives across the call, and its size is given.
+        let set = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                PACKET_VNET_HDR,
+                (&raw const on).cast(),
+                size_of::<i32>() as libc::socklen_t,
+            )
+        };
+        assert_eq!(
+            set,
+            0,
+            "PACKET_VNET_HDR: {}",
+            std::io::Error::last_os_error()
+        );
+        // struct virtio_net_hdr: flags, segmentation, length of the headers, the rest zero.
+        let [low, high] = linear_len.to_le_bytes();
+        let header = [0, 0, low, high, 0, 0, 0, 0, 0, 0];
+        self.send(&[&header, frame].concat());
     }
 
     /// The next frame that a predicate takes.
@@ -129,7 +156,7 @@ fn tagged(tag: Tag, frame: &[u8]) -> Vec<u8> {
     [&tag.emit()[..], &frame[12..]].concat()
 }
 
-/// entry with a selector for 198.18.0.0/16, all ports.
+/// entry with a selector for 198.18.0.0/16, TCP port 443.
 fn entry() -> Bed {
     let mut bed = Bed::tc("entry");
     let port = PortRecord {
@@ -151,8 +178,9 @@ fn entry() -> Bed {
         ..RuleSet::default()
     };
     set.rules[0] = Rule {
-        protocol: PROTOCOL_ANY,
-        last_port: 65535,
+        protocol: 6,
+        first_port: 443,
+        last_port: 443,
         ..Rule::default()
     };
     bed.put("RULE_SETS", 1u32, set);
@@ -168,7 +196,6 @@ fn entry_reads_headers_that_lie_in_pages() {
     let mut worker = Tap::on("worker");
     let mut packet = V4::new([198, 18, 1, 1], 6, tcp(4000, 443, ACK));
     packet.payload.extend(MORE_THAN_A_PAGE);
-    Tap::on("pod").send(&packet.frame());
     let tag = Tag {
         kind: TagKind::Pod,
         worker: 3,
@@ -176,8 +203,16 @@ fn entry_reads_headers_that_lie_in_pages() {
         classifier: 7,
     };
     let expected = tagged(tag, &packet.frame());
-    worker.receive(|frame| frame == expected);
-    assert_eq!(bed.counted(Counter::EntryDiverted), 1);
+    for (sent, linear_len) in (0..).zip([14, 30, 34, 42, 200]) {
+        assert_eq!(bed.counted(Counter::EntryDiverted), sent);
+        Tap::on("pod").send_in_pages(&packet.frame(), linear_len);
+        worker.receive(|frame| frame == expected);
+    }
+    let passed = bed.counted(Counter::EntryPassed);
+    packet.payload[3] += 1;
+    Tap::on("pod").send_in_pages(&packet.frame(), 34);
+    bed.wait_for(Counter::EntryPassed, passed, DEADLINE);
+    assert_eq!(bed.counted(Counter::EntryDiverted), 5);
 }
 
 #[test]
@@ -203,7 +238,6 @@ fn collect_reads_headers_that_lie_in_pages() {
         ..outer
     }
     .frame();
-    Tap::on("pod").send(&frame);
     let expected = tagged(
         Tag {
             kind: TagKind::Wire,
@@ -213,8 +247,11 @@ fn collect_reads_headers_that_lie_in_pages() {
         },
         &frame,
     );
-    worker.receive(|frame| frame == expected);
-    assert_eq!(bed.counted(Counter::CollectRedirected), 1);
+    for (sent, linear_len) in (0..).zip([14, 34, 42, 50, 60, 200]) {
+        assert_eq!(bed.counted(Counter::CollectRedirected), sent);
+        Tap::on("pod").send_in_pages(&frame, linear_len);
+        worker.receive(|frame| frame == expected);
+    }
 }
 
 #[test]
@@ -236,7 +273,7 @@ fn what_deliver_continues_is_not_diverted_again() {
     let mut tap = Tap::on("subject");
     Tap::on("worker").send(&[&frame[..14], &room, &frame[14..]].concat());
     tap.receive(|received| received == frame);
-    entry.wait_for(Counter::EntryContinued, DEADLINE);
+    entry.wait_for(Counter::EntryContinued, 0, DEADLINE);
     assert_eq!(entry.counted(Counter::EntryDiverted), 0);
     assert_eq!(deliver.counted(Counter::DeliverContinued), 1);
 }
