@@ -160,6 +160,9 @@ pub enum KernelError {
     /// Running programs could not be waited for.
     #[error("waiting for running programs to end (needs CAP_BPF)")]
     Grace(#[source] io::Error),
+    /// Frames could not be injected.
+    #[error("injecting live frames (needs CAP_BPF and CAP_NET_ADMIN)")]
+    Inject(#[source] io::Error),
 }
 
 /// Why a link could not be made or used.

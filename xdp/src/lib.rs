@@ -12,6 +12,7 @@ mod grace;
 mod heartbeat;
 mod kernel;
 mod link;
+mod live_frames;
 mod maps;
 mod pins;
 mod programs;
@@ -25,6 +26,7 @@ pub use grace::grace;
 pub use heartbeat::{HeartbeatCell, Heartbeats};
 pub use kernel::{CollectMode, Kernel};
 pub use link::{Attached, Hook, LinkName};
+pub use live_frames::LiveFrames;
 pub use maps::{Exempt, Plain, Records, Selector, Selectors};
 pub use root::PinRoot;
 

@@ -157,19 +157,19 @@ fn open(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Owns what a command that makes a descriptor answered.
-fn owned(fd: RawFd) -> OwnedFd {
+pub(crate) fn owned(fd: RawFd) -> OwnedFd {
     // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-fn number(fd: RawFd) -> u32 {
+pub(crate) fn number(fd: RawFd) -> u32 {
     u32::try_from(fd).expect("an open descriptor is not negative")
 }
 
 /// Runs a command; answers a descriptor or 0.
-fn bpf<A>(command: libc::c_int, attr: &mut A) -> io::Result<RawFd> {
-    // SAFETY: each `attr` type above is a prefix of `union bpf_attr` for its command, its size is
-    // told, and what it points to (a path, an info, a key) lives on the caller's stack for the call.
+pub(crate) fn bpf<A>(command: libc::c_int, attr: &mut A) -> io::Result<RawFd> {
+    // SAFETY: each `attr` type of this crate is a prefix of `union bpf_attr` for its command, its size is
+    // told, and what it points to outlives the call.
     let answer = unsafe {
         libc::syscall(
             libc::SYS_bpf,

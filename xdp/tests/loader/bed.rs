@@ -66,11 +66,16 @@ fn new_root() -> PinRoot {
 
 /// Runs `ip` in the test's namespace.
 pub(crate) fn ip(arguments: &str) {
-    let output = Command::new("ip")
+    run("ip", arguments);
+}
+
+/// Runs a program in the test's namespace; it must succeed.
+pub(crate) fn run(program: &str, arguments: &str) {
+    let output = Command::new(program)
         .args(arguments.split(' '))
         .output()
-        .expect("iproute2 is installed");
-    assert!(output.status.success(), "ip {arguments}: {output:?}");
+        .expect("the program is installed");
+    assert!(output.status.success(), "{program} {arguments}: {output:?}");
 }
 
 /// Makes a veth pair, up; answers the ifindex of the first end.

@@ -2,4 +2,5 @@
 
 mod bed;
 mod links;
+mod live_frames;
 mod maps;
