@@ -162,7 +162,7 @@ fn receive(io: &mut WorkerIo, count: usize, mut take: impl FnMut(&mut WorkerIo, 
 }
 
 fn send(io: &mut WorkerIo, bytes: &[u8]) {
-    let packet = io.pool().packet_of(bytes).expect("free frames");
+    let packet = io.packet_of(bytes).expect("free frames");
     io.transmit(Side::Uplink, packet).expect("room in the ring");
 }
 

@@ -114,7 +114,7 @@ impl Capture {
 }
 
 fn packet(io: &mut WorkerIo, bytes: &[u8]) -> Packet {
-    io.pool().packet_of(bytes).expect("free frames")
+    io.packet_of(bytes).expect("free frames")
 }
 
 /// Cycles until all that was transmitted is complete.

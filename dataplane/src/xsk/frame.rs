@@ -18,8 +18,8 @@ pub(super) struct PoolTag {
 
 /// One owned UMEM chunk and the window of packet bytes in it.
 ///
-/// Linear: neither `Copy` nor `Clone`; it goes back by [`Pool::put`](super::Pool::put) or into a
-/// TX ring. Dropping it anywhere else loses the chunk, and panics in debug builds.
+/// Linear: neither `Copy` nor `Clone`; it goes back by
+/// [`PacketIo::put_frame`](super::PacketIo::put_frame) or into a TX ring. Dropping it anywhere else loses the chunk, and panics in debug builds.
 pub struct Frame {
     /// First byte of the window; valid for `capacity` bytes.
     pub(super) start: NonNull<u8>,

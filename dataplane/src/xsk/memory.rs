@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, io, time::Duration};
 
 use super::{
-    BATCH_SIZE, FrameCount, IoStatistics, Packet, PacketBatch, PacketIo, Pool, Side, Waker,
-    wake::Sleeper,
+    BATCH_SIZE, Frame, FrameCount, IoStatistics, Packet, PacketBatch, PacketIo, Side, Waker,
+    pool::Pool, wake::Sleeper,
 };
 
 /// Sizes of a [`MemoryIo`].
@@ -181,8 +181,23 @@ impl PacketIo for MemoryIo {
         }
     }
 
-    fn pool(&mut self) -> &mut Pool {
-        &mut self.pool
+    #[inline]
+    fn take_frame(&mut self) -> Option<Frame> {
+        self.pool.take()
+    }
+
+    #[inline]
+    fn put_frame(&mut self, frame: Frame) {
+        self.pool.put(frame);
+    }
+
+    #[inline]
+    fn put(&mut self, packet: Packet) {
+        self.pool.put_packet(packet);
+    }
+
+    fn packet_of(&mut self, bytes: &[u8]) -> Option<Packet> {
+        self.pool.packet_of(bytes)
     }
 
     fn outstanding(&self) -> usize {

@@ -29,7 +29,7 @@ pub use frame::Frame;
 pub use memory::{MemoryConfig, MemoryIo};
 pub use open::{Mode, Xsk, XskConfig, XskInfo};
 pub use packet::{Packet, PacketBatch};
-pub use pool::{FrameCount, Pool};
+pub use pool::FrameCount;
 pub use wake::Waker;
 pub use worker_io::WorkerIo;
 
@@ -113,9 +113,6 @@ pub trait PacketIo {
     /// Tops up the fill ring of the gate from the pool.
     fn refill(&mut self);
 
-    /// The pool of free frames.
-    fn pool(&mut self) -> &mut Pool;
-
     /// Frames transmitted and not yet reclaimed.
     fn outstanding(&self) -> usize;
 
@@ -137,18 +134,23 @@ pub trait PacketIo {
     /// What was counted so far; a system call per socket.
     fn statistics(&self) -> IoStatistics;
 
-    /// A free frame, empty, if there is one.
-    fn take_frame(&mut self) -> Option<Frame> {
-        self.pool().take()
-    }
+    /// A free frame, empty, its window at its usual start, if there is one.
+    fn take_frame(&mut self) -> Option<Frame>;
 
     /// Gives a frame back to the pool.
-    fn put_frame(&mut self, frame: Frame) {
-        self.pool().put(frame);
-    }
+    ///
+    /// # Panics
+    /// When the frame belongs to another I/O object.
+    fn put_frame(&mut self, frame: Frame);
 
     /// Drops a packet: all its frames go back to the pool.
-    fn put(&mut self, packet: Packet) {
-        self.pool().put_packet(packet);
-    }
+    ///
+    /// # Panics
+    /// When the packet belongs to another I/O object.
+    fn put(&mut self, packet: Packet);
+
+    /// A packet that holds a copy of `bytes`, in as many frames as it takes.
+    ///
+    /// `None` when frames run short, or `bytes` is empty or too long for one packet.
+    fn packet_of(&mut self, bytes: &[u8]) -> Option<Packet>;
 }

@@ -13,7 +13,9 @@ use xsk_rs::{
     config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig},
 };
 
-use super::{CHUNK_SIZE, Pool, WorkerIo, XskError, socket::Transmitter, sys, worker_io::Receiver};
+use super::{
+    CHUNK_SIZE, WorkerIo, XskError, pool::Pool, socket::Transmitter, sys, worker_io::Receiver,
+};
 
 /// Send buffer of each socket: in copy mode the kernel charges every packet in flight to it.
 const SEND_BUFFER_BYTES: usize = 32 << 20;

@@ -52,7 +52,9 @@ enum Memory {
 unsafe impl Send for Memory {}
 
 /// The free frames of one UMEM.
-pub struct Pool {
+///
+/// Never handed out whole: two exchanged pools would give the kernel the wrong memory.
+pub(super) struct Pool {
     memory: Memory,
     free: Vec<u32>,
     held: usize,
@@ -100,7 +102,7 @@ impl Pool {
 
     /// A free frame, its window empty and at its usual start.
     #[inline]
-    pub fn take(&mut self) -> Option<Frame> {
+    pub(super) fn take(&mut self) -> Option<Frame> {
         let chunk = self.free.pop()?;
         let desc = self.desc(chunk);
         Some(self.make_frame(chunk, desc, 0))
@@ -111,7 +113,7 @@ impl Pool {
     /// # Panics
     /// When the frame belongs to another pool.
     #[inline]
-    pub fn put(&mut self, frame: Frame) {
+    pub(super) fn put(&mut self, frame: Frame) {
         let chunk = self.pass_on(frame);
         self.free.push(chunk);
     }
@@ -121,7 +123,7 @@ impl Pool {
     /// # Panics
     /// When the packet belongs to another pool.
     #[inline]
-    pub fn put_packet(&mut self, packet: Packet) {
+    pub(super) fn put_packet(&mut self, packet: Packet) {
         let Packet { first, mut rest } = packet;
         self.put(first);
         for frame in rest.drain(..) {
@@ -133,7 +135,7 @@ impl Pool {
     /// A packet that holds a copy of `bytes`, in as many frames as it takes.
     ///
     /// `None` when frames run short, or `bytes` is empty or too long for one packet.
-    pub fn packet_of(&mut self, bytes: &[u8]) -> Option<Packet> {
+    pub(super) fn packet_of(&mut self, bytes: &[u8]) -> Option<Packet> {
         let mut pieces = bytes.chunks(FRAME_CAPACITY);
         let mut packet = Packet::single(self.filled(pieces.next()?)?);
         for piece in pieces {
@@ -160,7 +162,7 @@ impl Pool {
     /// Free frames.
     #[inline]
     #[must_use]
-    pub fn free(&self) -> usize {
+    pub(super) fn free(&self) -> usize {
         self.free.len()
     }
 
@@ -252,7 +254,7 @@ impl Pool {
 
     /// The frame's descriptor with the frame's length, for a TX ring.
     #[inline]
-    pub(super) fn tx_desc(&self, frame: &Frame) -> FrameDesc {
+    pub(super) fn tx_desc(&self, frame: &Frame, more: bool) -> FrameDesc {
         let mut desc = frame.desc;
         if let Memory::Umem(umem, _) = &self.memory {
             // SAFETY: the descriptor came from this UMEM (`pass_on` checks the pool of every frame
@@ -261,7 +263,8 @@ impl Pool {
             let mut data = unsafe { umem.data_mut(&mut desc) };
             data.cursor().set_pos(frame.len());
         }
-        desc.set_options(u32::from(frame.more));
+        // `XDP_PKT_CONTD`, by the frame's place: it may have been received in another.
+        desc.set_options(u32::from(more));
         desc
     }
 }

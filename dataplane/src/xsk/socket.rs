@@ -8,7 +8,7 @@ use nix::{
 };
 use xsk_rs::{CompQueue, FrameDesc, TxQueue};
 
-use super::{BATCH_SIZE, CHUNK_SIZE, MAX_PACKET_FRAMES, Packet, Pool, SocketStatistics};
+use super::{BATCH_SIZE, CHUNK_SIZE, MAX_PACKET_FRAMES, Packet, SocketStatistics, pool::Pool};
 
 /// Kicks of one flush at the most: a ring of 2048 at 32 packets a kick (kernels before 6.17).
 const MAX_KICKS: u32 = 64;
@@ -64,10 +64,10 @@ impl Transmitter {
         }
         let mut descs = [FrameDesc::default(); MAX_PACKET_FRAMES];
         let Packet { first, mut rest } = packet;
-        descs[0] = pool.tx_desc(&first);
+        descs[0] = pool.tx_desc(&first, frames > 1);
         pool.pass_on(first);
-        for (desc, frame) in descs[1..].iter_mut().zip(rest.drain(..)) {
-            *desc = pool.tx_desc(&frame);
+        for (i, frame) in rest.drain(..).enumerate() {
+            descs[i + 1] = pool.tx_desc(&frame, i + 2 < frames);
             pool.pass_on(frame);
         }
         pool.put_list(rest);

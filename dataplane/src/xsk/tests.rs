@@ -88,10 +88,10 @@ fn a_packet_of_several_frames_is_sent_as_it_came() {
 fn a_full_ring_gives_the_packet_back() {
     let mut io = io();
     for _ in 0..32 {
-        let packet = io.pool().packet_of(&bytes(60)).expect("free frames");
+        let packet = io.packet_of(&bytes(60)).expect("free frames");
         io.transmit(Side::Gate, packet).expect("room in the ring");
     }
-    let packet = io.pool().packet_of(&bytes(61)).expect("free frames");
+    let packet = io.packet_of(&bytes(61)).expect("free frames");
     let packet = io
         .transmit(Side::Gate, packet)
         .expect_err("the ring is full");
@@ -109,10 +109,10 @@ fn a_full_ring_gives_the_packet_back() {
 fn a_packet_that_only_fits_in_part_is_not_sent_in_part() {
     let mut io = io();
     for _ in 0..30 {
-        let packet = io.pool().packet_of(&bytes(60)).expect("free frames");
+        let packet = io.packet_of(&bytes(60)).expect("free frames");
         io.transmit(Side::Gate, packet).expect("room in the ring");
     }
-    let packet = io.pool().packet_of(&bytes(8896)).expect("free frames");
+    let packet = io.packet_of(&bytes(8896)).expect("free frames");
     let packet = io
         .transmit(Side::Gate, packet)
         .expect_err("three frames into two slots");
@@ -164,7 +164,7 @@ fn an_empty_pool_gives_no_frame_and_no_packet() {
     let mut io = io();
     let mut frames: Vec<Frame> = (0..126).filter_map(|_| io.take_frame()).collect();
     assert!(
-        io.pool().packet_of(&bytes(8896)).is_none(),
+        io.packet_of(&bytes(8896)).is_none(),
         "two frames for three pieces"
     );
     frames.extend((0..2).filter_map(|_| io.take_frame()));
@@ -178,16 +178,11 @@ fn an_empty_pool_gives_no_frame_and_no_packet() {
 fn a_packet_has_eighteen_frames_at_the_most() {
     let mut io = io();
     let packet = io
-        .pool()
         .packet_of(&bytes(18 * FRAME_CAPACITY))
         .expect("the longest packet");
     assert_eq!(packet.frames(), MAX_PACKET_FRAMES);
     io.put(packet);
-    assert!(
-        io.pool()
-            .packet_of(&bytes(18 * FRAME_CAPACITY + 1))
-            .is_none()
-    );
+    assert!(io.packet_of(&bytes(18 * FRAME_CAPACITY + 1)).is_none());
     assert_eq!(io.frames().free, 128);
 }
 
@@ -214,7 +209,7 @@ fn a_frame_of_another_pool_is_refused() {
 #[test]
 fn a_frame_can_be_read_after_its_pool_is_gone() {
     let mut io = io();
-    let packet = io.pool().packet_of(&bytes(1000)).expect("free frames");
+    let packet = io.packet_of(&bytes(1000)).expect("free frames");
     drop(io);
     assert_eq!(packet.first().data(), bytes(1000));
     std::mem::forget(packet);
@@ -224,7 +219,7 @@ fn a_frame_can_be_read_after_its_pool_is_gone() {
 fn frames_in_flight_stay_with_the_kernel() {
     let mut io = io();
     io.set_completing(false);
-    let packet = io.pool().packet_of(&bytes(60)).expect("free frames");
+    let packet = io.packet_of(&bytes(60)).expect("free frames");
     io.transmit(Side::Uplink, packet).expect("an empty ring");
     io.flush();
     assert_eq!((io.reclaim(), io.outstanding()), (0, 1));

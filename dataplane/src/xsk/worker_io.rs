@@ -5,8 +5,8 @@ use std::{io, os::fd::BorrowedFd, time::Duration};
 use xsk_rs::{FillQueue, FrameDesc, RxQueue};
 
 use super::{
-    BATCH_SIZE, CHUNK_SIZE, Frame, FrameCount, IoStatistics, Packet, PacketBatch, PacketIo, Pool,
-    Side, Waker, socket::Transmitter, wake::Sleeper,
+    BATCH_SIZE, CHUNK_SIZE, Frame, FrameCount, IoStatistics, Packet, PacketBatch, PacketIo, Side,
+    Waker, pool::Pool, socket::Transmitter, wake::Sleeper,
 };
 
 /// Frames that refill leaves in the pool, for packets that the worker makes itself.
@@ -174,8 +174,22 @@ impl PacketIo for WorkerIo {
     }
 
     #[inline]
-    fn pool(&mut self) -> &mut Pool {
-        &mut self.pool
+    fn take_frame(&mut self) -> Option<Frame> {
+        self.pool.take()
+    }
+
+    #[inline]
+    fn put_frame(&mut self, frame: Frame) {
+        self.pool.put(frame);
+    }
+
+    #[inline]
+    fn put(&mut self, packet: Packet) {
+        self.pool.put_packet(packet);
+    }
+
+    fn packet_of(&mut self, bytes: &[u8]) -> Option<Packet> {
+        self.pool.packet_of(bytes)
     }
 
     #[inline]
