@@ -157,10 +157,9 @@ fn a_pod_behind_a_bridge_is_found_by_its_bridge_port() {
 #[test]
 fn a_bridge_that_does_not_know_the_port_says_so() {
     let bed = bridged();
-    bed.ip(
-        "node",
-        "neigh add 10.9.0.7 lladdr 02:00:00:00:00:aa dev cni0 nud permanent",
-    );
+    // An address that no pod has: the real one is learnt as soon as the pod's IPv6 wakes up.
+    let entry = "neigh add 10.9.0.7 lladdr 02:00:00:00:00:dd dev cni0 nud permanent";
+    bed.ip("node", entry);
     let problem = ports::find(&bed.snapshot("node"), ip("10.9.0.7")).unwrap_err();
     assert!(
         matches!(problem, PortProblem::NotLearnt { .. }),
