@@ -304,3 +304,16 @@ fn ifindex(name: &str) -> Result<u32, KernelError> {
         interface: name.to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heartbeat::HeartbeatCell;
+
+    #[test]
+    fn kernel_and_heartbeats_may_move_to_another_thread() {
+        fn moves<T: Send + 'static>() {}
+        moves::<Kernel>();
+        moves::<HeartbeatCell>();
+    }
+}

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use aya::programs::{SchedClassifier, TcAttachType};
 use xsteer_xdp::{Kernel, PinRoot, detach};
@@ -84,6 +85,40 @@ pub(crate) fn veth(one: &str, other: &str) -> u32 {
     ip(&format!("link set {one} up"));
     ip(&format!("link set {other} up"));
     ifindex(one)
+}
+
+/// A veth pair that is up and sends nothing by itself (no router solicitations): counts are exact.
+pub(crate) fn quiet_veth(one: &str, other: &str) {
+    ip(&format!("link add {one} type veth peer name {other}"));
+    for end in [one, other] {
+        ip(&format!("link set {end} addrgenmode none"));
+        ip(&format!("link set {end} up"));
+    }
+}
+
+/// Packets that an interface has received.
+pub(crate) fn received(interface: &str) -> u64 {
+    let output = Command::new("ip")
+        .args(["-s", "-j", "link", "show", "dev", interface])
+        .output()
+        .expect("iproute2 is installed");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (_, rx) = text.split_once("\"rx\":").expect("statistics");
+    let (_, packets) = rx.split_once("\"packets\":").expect("a count");
+    let digits: String = packets.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().expect("a number")
+}
+
+/// Waits until `condition` holds, ten seconds at the most.
+pub(crate) fn until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(
+            Instant::now() < deadline,
+            "the condition does not come to hold"
+        );
+        thread::yield_now();
+    }
 }
 
 pub(crate) fn ifindex(name: &str) -> u32 {

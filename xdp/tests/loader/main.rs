@@ -1,6 +1,8 @@
 //! The loader against the real kernel: attach, end, adopt, detach. Needs root.
 
+mod adopt;
 mod bed;
 mod links;
 mod live_frames;
 mod maps;
+mod mount;
