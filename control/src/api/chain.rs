@@ -21,19 +21,11 @@ use xsteer_dataplane::table::spec;
     status = "ServiceFunctionChainStatus",
     derive = "PartialEq",
     doc = "An ordered list of service functions that selected traffic passes through.",
-    printcolumn(name = "Path", type_ = "integer", json_path = ".status.servicePathId"),
-    printcolumn(name = "Functions", type_ = "string", json_path = ".status.functions"),
-    printcolumn(name = "Policy", type_ = "string", json_path = ".spec.failurePolicy"),
-    printcolumn(
-        name = "Programmed",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Programmed')].status"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name":"Path","type":"integer","jsonPath":".status.servicePathId"}"#,
+    printcolumn = r#"{"name":"Functions","type":"string","jsonPath":".status.functions"}"#,
+    printcolumn = r#"{"name":"Policy","type":"string","jsonPath":".spec.failurePolicy"}"#,
+    printcolumn = r#"{"name":"Programmed","type":"string","jsonPath":".status.conditions[?(@.type=='Programmed')].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]

@@ -13,6 +13,7 @@ pub use chain::{
     ClientIpAffinity, FailurePolicy, FunctionSelector, InternalTrafficPolicy, ServiceFunction,
     ServiceFunctionChain, ServiceFunctionChainSpec, ServiceFunctionChainStatus, SessionAffinity,
 };
+pub(crate) use decode::nearest;
 pub use decode::{chain as decode_chain, object_ref, selector as decode_selector};
 pub use labels::{LabelSelector, Labels, Operator, Requirement};
 pub use selector::{

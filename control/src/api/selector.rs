@@ -19,31 +19,11 @@ use super::{FailurePolicy, LabelSelector};
     status = "TrafficSelectorStatus",
     derive = "PartialEq",
     doc = "Selects the packets of pods that pass through a service function chain.",
-    printcolumn(
-        name = "Chain",
-        type_ = "string",
-        json_path = ".spec.serviceFunctionChain"
-    ),
-    printcolumn(
-        name = "To",
-        type_ = "string",
-        json_path = ".spec.egress.to.ipBlock.cidr"
-    ),
-    printcolumn(
-        name = "Programmed",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Programmed')].status"
-    ),
-    printcolumn(
-        name = "Conflicted",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type=='Conflicted')].status"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name":"Chain","type":"string","jsonPath":".spec.serviceFunctionChain"}"#,
+    printcolumn = r#"{"name":"To","type":"string","jsonPath":".spec.egress.to.ipBlock.cidr"}"#,
+    printcolumn = r#"{"name":"Programmed","type":"string","jsonPath":".status.conditions[?(@.type=='Programmed')].status"}"#,
+    printcolumn = r#"{"name":"Conflicted","type":"string","jsonPath":".status.conditions[?(@.type=='Conflicted')].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]

@@ -18,6 +18,9 @@ pub use intent::{
     PortClass, PortMatch, SelectorIntent, SubjectIntent,
 };
 
+pub(crate) use functions::is_member;
+pub(crate) use selectors::is_subject;
+
 use crate::api::Labels;
 use crate::inventory::{Inventory, Pod};
 use crate::issue::Issue;

@@ -12,6 +12,7 @@ mod tests;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub(crate) use self::walk::nearest;
 use self::walk::{At, Shape, Walk};
 use super::{API_VERSION, CHAIN, SELECTOR, ServiceFunctionChain, TrafficSelector};
 use crate::api::labels as syntax;
