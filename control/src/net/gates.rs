@@ -18,8 +18,9 @@ use rtnetlink::{
 
 use super::{Link, LinkKind, NetError, Netlink, ethtool, neighbours::is_gone, read};
 
-/// The largest MTU of a veth. Native XDP allows the peer that much when the program takes
-/// fragments (drivers/net/veth.c, `veth_xdp_set`: one page less overhead, plus 17 pages).
+/// The largest MTU of a veth. Native XDP on the other end takes it when the program takes fragments,
+/// and is refused ("Peer MTU is too large to set XDP") when it does not (drivers/net/veth.c,
+/// `veth_xdp_set`; both seen on Linux 6.18).
 pub const MAX_MTU: u32 = 65535;
 
 /// Whether a feature of `xstN` must be off: every checksum and segmentation offload, by the names
