@@ -1,6 +1,7 @@
 //! What a steering table is built from: plain data, worked out by the control side.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,7 +10,7 @@ use xsteer_abi::maps::Rule;
 
 /// Service path identifier, 1..=1048575 (`status.servicePathId`); the `vni` on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServicePathId(u32);
+pub struct ServicePathId(NonZeroU32);
 
 impl ServicePathId {
     /// The largest id.
@@ -18,17 +19,16 @@ impl ServicePathId {
     /// `None` outside 1..=1048575.
     #[must_use]
     pub const fn new(id: u32) -> Option<Self> {
-        if id >= 1 && id <= Self::MAX {
-            Some(Self(id))
-        } else {
-            None
+        match NonZeroU32::new(id) {
+            Some(number) if id <= Self::MAX => Some(Self(number)),
+            _ => None,
         }
     }
 
     /// The number.
     #[must_use]
     pub const fn get(self) -> u32 {
-        self.0
+        self.0.get()
     }
 }
 
