@@ -85,3 +85,27 @@ impl AffinityTable {
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timeout_restarts_on_use_and_the_table_is_bounded() {
+        let path = ServicePathId::new(1).unwrap();
+        let client = |last| Client {
+            path,
+            si: 1,
+            address: [10, 0, 0, last].into(),
+        };
+        let (pod, timeout) = (IpAddr::from([10, 0, 1, 1]), Duration::from_nanos(100));
+        let mut table = AffinityTable::new(2);
+        assert!(table.pin(client(1), pod, 0, timeout) && table.pin(client(2), pod, 0, timeout));
+        assert!(!table.pin(client(3), pod, 0, timeout));
+        assert_eq!(table.touch(&client(1), 99, timeout), Some(pod));
+        assert_eq!(table.touch(&client(2), 100, timeout), None);
+        assert_eq!((table.expire(100, 10), table.len()), (1, 1));
+        assert_eq!(table.touch(&client(1), 198, timeout), Some(pod));
+        assert_eq!(table.touch(&client(1), 298, timeout), None);
+    }
+}

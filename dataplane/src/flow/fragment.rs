@@ -73,3 +73,37 @@ impl<T: Copy> FragmentTable<T> {
         self.len() == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(id: u32) -> FragmentKey {
+        FragmentKey {
+            source: [10, 0, 0, 1].into(),
+            destination: [10, 0, 0, 2].into(),
+            protocol: 17,
+            id,
+        }
+    }
+
+    #[test]
+    fn the_oldest_goes_first() {
+        let mut table = FragmentTable::new(2);
+        for id in 0..5 {
+            table.insert(key(id), id, 0);
+        }
+        let found = [2, 3, 4].map(|id| table.get(&key(id), 1));
+        assert_eq!((found, table.len()), ([None, Some(3), Some(4)], 2));
+    }
+
+    #[test]
+    fn a_decision_holds_for_thirty_seconds() {
+        let mut table = FragmentTable::new(2);
+        table.insert(key(1), 'a', 5);
+        assert_eq!(table.get(&key(1), 4 + TIMEOUT_NS), Some('a'));
+        assert_eq!(table.get(&key(1), 5 + TIMEOUT_NS), None);
+        table.insert(key(1), 'b', 5 + TIMEOUT_NS);
+        assert_eq!(table.get(&key(1), 6 + TIMEOUT_NS), Some('b'));
+    }
+}
