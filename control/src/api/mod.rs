@@ -8,6 +8,8 @@ mod chain;
 mod decode;
 pub(crate) mod labels;
 mod selector;
+#[cfg(test)]
+mod tests;
 
 pub use chain::{
     ClientIpAffinity, FailurePolicy, FunctionSelector, InternalTrafficPolicy, ServiceFunction,
