@@ -163,17 +163,56 @@ fn a_firewall_on_another_node_counts_sources_and_blocks_port_23() -> Result<()> 
     Ok(())
 }
 
+#[test]
+fn a_firewall_and_a_proxy_on_other_nodes_let_a_client_reach_the_internet() -> Result<()> {
+    let way = way(TestbedConfig::default())?;
+    let firewall = way
+        .testbed
+        .node(2)
+        .add_pod(PodConfig::new("firewall", "firewall-n2"))?;
+    firewall.install_firewall()?;
+    let proxy = way
+        .testbed
+        .node(3)
+        .add_pod(PodConfig::new("proxy", "proxy-n3"))?;
+    proxy.install_masquerade()?;
+    route_through(&way, &firewall)?;
+    divert(&way, 2, firewall.host_interface(), "via 198.18.0.3")?;
+    let port = proxy.host_interface();
+    divert(
+        &way,
+        3,
+        "eth0",
+        &format!("via {} dev {port} onlink", proxy.address()),
+    )?;
+    let server = HttpServer::start(&Endpoint::from(&way.internet), 80)?;
+    let client = Endpoint::from(&way.client);
+    let download = client.download(server.address(), 1_000_000, WITHIN)?;
+    assert_eq!(download.digest, expected_digest(1_000_000));
+    assert_eq!(server.peers()[0].ip(), proxy.address());
+    assert!(firewall.forwarded_by_source()?[&client.address()] > 3);
+    assert_eq!(proxy.translated()?, 1);
+    Ok(())
+}
+
 /// Routes what the clients send through a pod of node 2, by hand.
 fn route_through(way: &Way, function: &Pod) -> Result<()> {
-    let (vpn_port, port) = (way.vpn.host_interface(), function.host_interface());
-    way.testbed.node(1).namespace().ip(&format!(
-        "rule add from 10.8.0.0/24 iif {vpn_port} lookup 100\n\
-         route add default via 198.18.0.2 table 100"
-    ))?;
-    way.testbed.node(2).namespace().ip(&format!(
-        "rule add from 10.8.0.0/24 iif eth0 lookup 100\n\
-         route add default via {} dev {port} onlink table 100",
-        function.address()
+    divert(way, 1, way.vpn.host_interface(), "via 198.18.0.2")?;
+    let port = function.host_interface();
+    divert(
+        way,
+        2,
+        "eth0",
+        &format!("via {} dev {port} onlink", function.address()),
+    )
+}
+
+/// Routes what the clients send and an interface of a node receives.
+fn divert(way: &Way, node: u8, interface: &str, next: &str) -> Result<()> {
+    let table = if interface == "eth0" { 100 } else { 101 };
+    way.testbed.node(node.into()).namespace().ip(&format!(
+        "rule add from 10.8.0.0/24 iif {interface} lookup {table}\n\
+         route add default {next} table {table}"
     ))
 }
 

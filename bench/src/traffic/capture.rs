@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -33,7 +34,9 @@ impl Capture {
         filter: &str,
         folder: &Path,
     ) -> Result<Self> {
-        let file = folder.join(format!("{}-{interface}.pcap", namespace.name()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let file = folder.join(format!("{}-{interface}-{number}.pcap", namespace.name()));
         let mut command = namespace.command("tcpdump");
         // As root, or it could not write into our folder; unbuffered, so that nothing is cut off.
         command.args([
