@@ -158,7 +158,8 @@ fn a_whole_inventory_becomes_one_intent() {
 #[test]
 fn the_state_of_a_pod_decides_whether_it_serves() {
     type Change = fn(&mut Pod);
-    let cases: [(&str, Change, &[(&str, bool)], bool); 7] = [
+    type Serving = &'static [(&'static str, bool)];
+    let cases: [(&str, Change, Serving, bool); 7] = [
         ("not ready", |p| p.ready = false, &[], true),
         (
             "terminating, serving",
