@@ -93,6 +93,17 @@ pub struct FlowLimits {
     pub ports: usize,
 }
 
+impl Default for FlowLimits {
+    /// A quarter of a million flows, as many for each port, of up to 1024 ports.
+    fn default() -> Self {
+        Self {
+            flows: 262_144,
+            flows_per_port: 262_144,
+            ports: 1024,
+        }
+    }
+}
+
 /// A flow was not recorded: no room, and nothing that may be evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {

@@ -1,1 +1,402 @@
-//! steer
+//! The decision: packet + table + flows -> [`Verdict`], the headers written in place.
+//!
+//! Follow a packet from [`Steering::from_pod`] (it left a pod of this node) or
+//! [`Steering::from_wire`] (another node sent it to a pod of this node). Both parse, decide,
+//! and write what the next hop needs over the room before the inner IP header; neither moves
+//! the inner packet. Pure: no I/O, no clock, no allocation, no unsafe.
+//!
+//! Left out: rings and sending (`worker`), what a rule set means (`table::classifier`).
+#![forbid(unsafe_code)]
+
+mod choose;
+mod emit;
+mod oversize;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use oversize::Cut;
+use oversize::IcmpBudget;
+
+use xsteer_abi::tag::{Tag, TagKind};
+use xsteer_abi::{ETHERNET_LEN, Family, overhead};
+
+use crate::drop::DropReason;
+use crate::flow::affinity::AffinityTable;
+use crate::flow::fragment::FragmentTable;
+use crate::flow::{FlowLimits, FlowTable};
+use crate::table::spec::{
+    BackendSpec, Generation, NextHopId, NextHopSpec, PortId, ServicePathId, Via,
+};
+use crate::table::{NextHop, SteeringTable};
+use crate::wire::inner::{self, Inner};
+use crate::wire::{ecn, geneve, mss};
+
+/// Hop budget at the first classifier. RFC 8300 §2.2.
+const FIRST_TTL: u8 = 63;
+/// Fragmented packets that are remembered at a time.
+const FRAGMENTS: usize = 4096;
+
+/// What happens to a packet. Except for `TooBig` and `Fragment` the frame is ready to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// On the uplink: encapsulated towards another node.
+    Encapsulated {
+        /// The path it travels.
+        path: ServicePathId,
+    },
+    /// On the gate: into a pod of this node.
+    Delivered {
+        /// The path it travels.
+        path: ServicePathId,
+        /// The pod's port.
+        port: PortId,
+    },
+    /// On the gate: encapsulated towards another worker of this node.
+    HandedOver {
+        /// The path it travels.
+        path: ServicePathId,
+    },
+    /// On the gate: back to the kernel's path.
+    Continued,
+    /// The sender must be told (ICMP) that only `mtu` bytes fit.
+    TooBig {
+        /// Largest inner packet, bytes.
+        mtu: u16,
+    },
+    /// To be cut into inner fragments of at most `mtu` bytes, each encapsulated like the first.
+    Fragment {
+        /// Largest inner packet, bytes.
+        mtu: u16,
+        /// Where each of them goes.
+        hop: Hop,
+    },
+    /// Not sent on.
+    Drop(DropReason),
+}
+
+/// A packet on its way through the worker, as far as it has been looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Parsed {
+    /// The inner packet's headers.
+    pub inner: Inner,
+    /// Offset of the inner IP header in the frame.
+    pub offset: usize,
+}
+
+/// One hop that has been decided for a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The path.
+    pub path: ServicePathId,
+    /// Service index: which function comes next.
+    pub si: u8,
+    /// Hop budget left, as written on the wire.
+    pub ttl: u8,
+    /// The pod that serves the function.
+    pub backend: BackendSpec,
+}
+
+/// Table and flow state of one worker.
+pub struct Steering {
+    worker: u8,
+    table: Arc<SteeringTable>,
+    previous: Option<Arc<SteeringTable>>,
+    /// This node as a next hop: what is handed to another worker is addressed to ourselves.
+    local: NextHop,
+    flows: FlowTable,
+    /// What was delivered to a port: the hop budget goes on when the same flow leaves it.
+    arrivals: FlowTable,
+    affinity: AffinityTable,
+    /// What was decided for the first fragment of a packet.
+    fragments: FragmentTable<Option<Hop>>,
+    icmp: IcmpBudget,
+    /// Flows and clients that found their table full.
+    unrecorded: u64,
+}
+
+impl Steering {
+    /// State of worker `worker`, with an empty table; `limits` bounds flows, arrivals and clients alike.
+    #[must_use]
+    pub fn new(worker: u8, table: Arc<SteeringTable>, limits: FlowLimits) -> Self {
+        let local = itself(&table);
+        Self {
+            worker,
+            table,
+            local,
+            previous: None,
+            flows: FlowTable::new(limits),
+            arrivals: FlowTable::new(limits),
+            affinity: AffinityTable::new(limits.flows),
+            fragments: FragmentTable::new(FRAGMENTS),
+            icmp: IcmpBudget::default(),
+            unrecorded: 0,
+        }
+    }
+
+    /// Takes a new table. The one before is kept for packets that were tagged under it, until
+    /// [`Steering::retire`].
+    pub fn swap(&mut self, table: Arc<SteeringTable>) -> Option<Arc<SteeringTable>> {
+        self.local = itself(&table);
+        let old = std::mem::replace(&mut self.table, table);
+        self.previous.replace(old)
+    }
+
+    /// Lets go of the table before the current one.
+    pub fn retire(&mut self) -> Option<Arc<SteeringTable>> {
+        self.previous.take()
+    }
+
+    /// Number of the current table.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.table.generation()
+    }
+
+    /// The current table.
+    #[must_use]
+    pub fn table(&self) -> &SteeringTable {
+        &self.table
+    }
+
+    /// The flows that left pods of this worker.
+    #[must_use]
+    pub fn flows(&self) -> &FlowTable {
+        &self.flows
+    }
+
+    /// Flows and clients that found their table full, and are kept by hashing alone.
+    #[must_use]
+    pub fn unrecorded(&self) -> u64 {
+        self.unrecorded
+    }
+
+    /// Removes what has timed out, a bounded piece of it.
+    pub fn expire(&mut self, now_ns: u64, budget: usize) {
+        self.flows.expire(now_ns, budget);
+        self.arrivals.expire(now_ns, budget);
+        self.affinity.expire(now_ns, budget);
+    }
+
+    /// Decides on a frame: `first` is its first descriptor, `total_len` the length of all.
+    pub fn steer(&mut self, first: &mut [u8], total_len: usize, now_ns: u64) -> Verdict {
+        let Some(tag) = first.first_chunk().and_then(Tag::parse) else {
+            return Verdict::Drop(DropReason::Untagged);
+        };
+        let verdict = match tag.kind {
+            TagKind::Pod => self.from_pod(&tag, Family::V4, first, total_len, now_ns),
+            TagKind::PodV6 => self.from_pod(&tag, Family::V6, first, total_len, now_ns),
+            TagKind::Wire => self.from_wire(first, total_len, now_ns),
+            TagKind::Handover => Err(DropReason::Untagged),
+        };
+        verdict.unwrap_or_else(Verdict::Drop)
+    }
+
+    /// A packet that left a pod of this node: flow, or else classify and choose; then send.
+    fn from_pod(
+        &mut self,
+        tag: &Tag,
+        family: Family,
+        first: &mut [u8],
+        total_len: usize,
+        now_ns: u64,
+    ) -> Result<Verdict, DropReason> {
+        let parsed = self.parse_pod(family, first, total_len)?;
+        let port = PortId(tag.port);
+        match self.choose(tag, port, &parsed, now_ns)? {
+            Some(hop) => self.send(port, hop, &parsed, first, now_ns),
+            None => self.hand_back(port, &parsed, first),
+        }
+    }
+
+    /// Where redirect put the inner packet, and its headers.
+    fn parse_pod(
+        &self,
+        family: Family,
+        first: &[u8],
+        total_len: usize,
+    ) -> Result<Parsed, DropReason> {
+        let offset = ETHERNET_LEN + overhead(family, self.outer());
+        let packet = first.get(offset..).ok_or(DropReason::Truncated)?;
+        let inner = inner::parse(packet, total_len.saturating_sub(offset))?;
+        if inner.family != family {
+            return Err(DropReason::InnerMalformed);
+        }
+        Ok(Parsed { inner, offset })
+    }
+
+    /// A packet that another node (or worker) sent to a pod of this node.
+    fn from_wire(
+        &mut self,
+        first: &mut [u8],
+        total_len: usize,
+        now_ns: u64,
+    ) -> Result<Verdict, DropReason> {
+        let outer = geneve::parse(first, total_len)?;
+        if !self.table.is_node(outer.source) && outer.source != self.table.node().address {
+            return Err(DropReason::ForeignSource);
+        }
+        let path = ServicePathId::new(outer.path).ok_or(DropReason::OuterMalformed)?;
+        let port = self
+            .table
+            .target(outer.target)
+            .ok_or(DropReason::UnknownTarget)?
+            .id;
+        let packet = first
+            .get_mut(outer.inner_offset..)
+            .ok_or(DropReason::Truncated)?;
+        let inner = inner::parse(packet, outer.inner_len)?;
+        if let Some(tos) = ecn::decapsulate(outer.outer_tos, inner.tos)? {
+            ecn::set_tos(packet, tos);
+        }
+        let parsed = Parsed {
+            inner,
+            offset: outer.inner_offset,
+        };
+        let arrival = Arrival {
+            path,
+            si: outer.si,
+            ttl: outer.ttl,
+            previous: outer.previous,
+            previous_node: outer.source,
+        };
+        self.deliver(port, arrival, &parsed, first, now_ns)
+    }
+
+    /// Sends towards the pod of `hop`: into it where it is ours, or else encapsulated.
+    fn send(
+        &mut self,
+        from: PortId,
+        hop: Hop,
+        parsed: &Parsed,
+        first: &mut [u8],
+        now_ns: u64,
+    ) -> Result<Verdict, DropReason> {
+        self.clamp_mss(parsed, first);
+        let previous = self.address_of(from, parsed.inner.family)?;
+        match hop.backend.via {
+            Via::Local(to) => {
+                let arrival = Arrival {
+                    path: hop.path,
+                    si: hop.si,
+                    ttl: hop.ttl,
+                    previous,
+                    previous_node: self.table.node().address,
+                };
+                let port = self.table.port(to).ok_or(DropReason::UnknownTarget)?;
+                if port.worker == self.worker {
+                    return self.deliver(to, arrival, parsed, first, now_ns);
+                }
+                let gate = port.gate;
+                let worker = port.worker;
+                emit::handover(&self.local, &hop, previous, parsed, first, (gate, worker))?;
+                Ok(Verdict::HandedOver { path: hop.path })
+            }
+            Via::Remote(next_hop) => {
+                if let Some(verdict) = self.check_size(&parsed.inner, hop) {
+                    return Ok(verdict);
+                }
+                emit::encapsulate(&self.table, next_hop, &hop, previous, parsed, first)?;
+                Ok(Verdict::Encapsulated { path: hop.path })
+            }
+        }
+    }
+
+    /// Into a pod of this worker; the port remembers the hop budget.
+    fn deliver(
+        &mut self,
+        to: PortId,
+        arrival: Arrival,
+        parsed: &Parsed,
+        first: &mut [u8],
+        now_ns: u64,
+    ) -> Result<Verdict, DropReason> {
+        self.note_arrival(to, &arrival, &parsed.inner, now_ns);
+        let port = self.table.port(to).ok_or(DropReason::UnknownPort)?;
+        if port.worker != self.worker {
+            return Err(DropReason::UnknownTarget);
+        }
+        emit::deliver(port, parsed, first)?;
+        Ok(Verdict::Delivered {
+            path: arrival.path,
+            port: to,
+        })
+    }
+
+    /// Back to the kernel's path, as if the worker had never seen it.
+    fn hand_back(
+        &self,
+        port: PortId,
+        parsed: &Parsed,
+        first: &mut [u8],
+    ) -> Result<Verdict, DropReason> {
+        let port = self.table.port(port).ok_or(DropReason::UnknownPort)?;
+        emit::hand_back(port, parsed, first)?;
+        Ok(Verdict::Continued)
+    }
+
+    /// The largest inner packet of `family` that the uplink carries, bytes.
+    #[must_use]
+    pub fn inner_mtu(&self, family: Family) -> u16 {
+        let overhead = overhead(family, self.outer());
+        self.table
+            .node()
+            .mtu
+            .saturating_sub(u16::try_from(overhead).unwrap_or(u16::MAX))
+    }
+
+    fn check_size(&self, inner: &Inner, hop: Hop) -> Option<Verdict> {
+        let mtu = self.inner_mtu(inner.family);
+        if inner.len <= usize::from(mtu) {
+            None
+        } else if inner.dont_fragment {
+            Some(Verdict::TooBig { mtu })
+        } else {
+            Some(Verdict::Fragment { mtu, hop })
+        }
+    }
+
+    /// Lowers the MSS that a SYN announces to what fits through the path's longest header.
+    fn clamp_mss(&self, parsed: &Parsed, first: &mut [u8]) {
+        if !self.table.node().clamp_mss || parsed.inner.tcp_flags.is_none() {
+            return;
+        }
+        let family = parsed.inner.family;
+        let headers = family.header_len() + 20;
+        let fits = usize::from(self.inner_mtu(family)).saturating_sub(headers);
+        if let (Some(packet), Ok(fits)) = (first.get_mut(parsed.offset..), u16::try_from(fits)) {
+            mss::clamp(packet, parsed.inner.l4_offset, fits);
+        }
+    }
+
+    fn outer(&self) -> Family {
+        if self.table.node().address.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        }
+    }
+}
+
+/// This node as a next hop of its own.
+fn itself(table: &SteeringTable) -> NextHop {
+    let node = table.node();
+    let spec = NextHopSpec {
+        id: NextHopId(u32::MAX),
+        address: node.address,
+        mac: node.mac,
+    };
+    NextHop::build(spec, node).expect("an address is of its own family")
+}
+
+/// What a port learns when a packet is delivered to it.
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    path: ServicePathId,
+    si: u8,
+    ttl: u8,
+    previous: IpAddr,
+    previous_node: IpAddr,
+}

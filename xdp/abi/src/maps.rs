@@ -51,13 +51,21 @@ impl Address {
         bytes[1] = a[1];
         bytes[2] = a[2];
         bytes[3] = a[3];
-        Self { family: Family::V4 as u8, reserved: [0; 3], bytes }
+        Self {
+            family: Family::V4 as u8,
+            reserved: [0; 3],
+            bytes,
+        }
     }
 
     /// An IPv6 address.
     #[must_use]
     pub const fn v6(bytes: [u8; 16]) -> Self {
-        Self { family: Family::V6 as u8, reserved: [0; 3], bytes }
+        Self {
+            family: Family::V6 as u8,
+            reserved: [0; 3],
+            bytes,
+        }
     }
 }
 
@@ -173,7 +181,10 @@ impl Default for RuleSet {
             first_port: 0,
             last_port: 0,
         };
-        Self { len: 0, rules: [NONE; MAX_RULES] }
+        Self {
+            len: 0,
+            rules: [NONE; MAX_RULES],
+        }
     }
 }
 
@@ -228,10 +239,19 @@ mod tests {
 
     #[test]
     fn a_rule_matches_its_protocol_and_ports() {
-        let https = Rule { protocol: 6, first_port: 443, last_port: 444, ..Rule::default() };
+        let https = Rule {
+            protocol: 6,
+            first_port: 443,
+            last_port: 444,
+            ..Rule::default()
+        };
         assert!(https.matches(6, 443) && https.matches(6, 444));
         assert!(!https.matches(6, 442) && !https.matches(6, 445) && !https.matches(17, 443));
-        let any = Rule { protocol: PROTOCOL_ANY, last_port: 65535, ..Rule::default() };
+        let any = Rule {
+            protocol: PROTOCOL_ANY,
+            last_port: 65535,
+            ..Rule::default()
+        };
         assert!(any.matches(1, 0) && any.matches(6, 65535));
     }
 }

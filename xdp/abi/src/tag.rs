@@ -124,7 +124,16 @@ impl Shim {
     #[must_use]
     pub const fn emit(&self) -> [u8; SHIM_LEN] {
         let i = self.ifindex.to_ne_bytes();
-        [SHIM_MAGIC[0], SHIM_MAGIC[1], self.verdict as u8, self.room, i[0], i[1], i[2], i[3]]
+        [
+            SHIM_MAGIC[0],
+            SHIM_MAGIC[1],
+            self.verdict as u8,
+            self.room,
+            i[0],
+            i[1],
+            i[2],
+            i[3],
+        ]
     }
 
     /// Reads a shim; `None` where magic or verdict say that it is none.
@@ -138,7 +147,11 @@ impl Shim {
             2 => ShimVerdict::Continue,
             _ => return None,
         };
-        Some(Self { verdict, room: b[3], ifindex: u32::from_ne_bytes([b[4], b[5], b[6], b[7]]) })
+        Some(Self {
+            verdict,
+            room: b[3],
+            ifindex: u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
+        })
     }
 }
 
@@ -148,8 +161,18 @@ mod tests {
 
     #[test]
     fn a_tag_reads_back_as_written() {
-        for kind in [TagKind::Pod, TagKind::Wire, TagKind::Handover, TagKind::PodV6] {
-            let tag = Tag { kind, worker: 3, port: 0x0102_0304, classifier: 77 };
+        for kind in [
+            TagKind::Pod,
+            TagKind::Wire,
+            TagKind::Handover,
+            TagKind::PodV6,
+        ] {
+            let tag = Tag {
+                kind,
+                worker: 3,
+                port: 0x0102_0304,
+                classifier: 77,
+            };
             assert_eq!(Tag::parse(&tag.emit()), Some(tag));
         }
         assert_eq!(Tag::parse(&[0; TAG_LEN]), None);
@@ -158,7 +181,11 @@ mod tests {
     #[test]
     fn a_shim_reads_back_as_written() {
         for verdict in [ShimVerdict::Pod, ShimVerdict::Continue] {
-            let shim = Shim { verdict, room: 52, ifindex: 9 };
+            let shim = Shim {
+                verdict,
+                room: 52,
+                ifindex: 9,
+            };
             assert_eq!(Shim::parse(&shim.emit()), Some(shim));
         }
         assert_eq!(Shim::parse(&[0; SHIM_LEN]), None);
