@@ -1,0 +1,10 @@
+//! End to end: real namespaces, real veths, the real agent on three nodes, real TCP. Needs root.
+//!
+//! One module per subject; [`scene`] builds what they share. Scenes run one after another,
+//! because each wants the machine's cores for its workers.
+
+mod affinity;
+mod agent_gone;
+mod scene;
+mod transfers;
+mod unselected;
