@@ -12,32 +12,32 @@ use xsteer_bench::testbed::{
 use xsteer_bench::traffic::{Endpoint, checksum_errors};
 
 /// Time that anything gets, on a loaded machine.
-pub const WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const WITHIN: Duration = Duration::from_secs(60);
 /// The binary under test.
-pub const XSTEER: &str = env!("CARGO_BIN_EXE_xsteer");
+pub(crate) const XSTEER: &str = env!("CARGO_BIN_EXE_xsteer");
 const INTERNET: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 200);
 
 static ONE_SCENE: Mutex<()> = Mutex::new(());
 
 /// A running cluster. Fields are dropped in order: agents, testbed, and only then the next scene.
-pub struct Scene {
-    pub agents: Vec<Agent>,
-    pub testbed: Testbed,
-    pub vpn: Pod,
-    pub firewalls: Vec<Pod>,
-    pub proxies: Vec<Pod>,
-    pub internet: Host,
+pub(crate) struct Scene {
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) testbed: Testbed,
+    pub(crate) vpn: Pod,
+    pub(crate) firewalls: Vec<Pod>,
+    pub(crate) proxies: Vec<Pod>,
+    pub(crate) internet: Host,
     _serial: MutexGuard<'static, ()>,
 }
 
 impl Scene {
     /// The samples on three nodes, agents running, selectors programmed on every node.
-    pub fn start(config: TestbedConfig, workers: u32) -> Result<Self> {
+    pub(crate) fn start(config: TestbedConfig, workers: u32) -> Result<Self> {
         Self::start_prepared(config, workers, |_| Ok(()))
     }
 
     /// The same, after a change to the manifests that agents find when they start.
-    pub fn start_prepared(
+    pub(crate) fn start_prepared(
         config: TestbedConfig,
         workers: u32,
         prepare: impl FnOnce(&Manifests) -> Result<()>,
@@ -97,7 +97,7 @@ impl Scene {
     }
 
     /// Adds VPN clients 10.8.0.2, .3, …
-    pub fn clients(&self, count: u8) -> Result<Vec<Client>> {
+    pub(crate) fn clients(&self, count: u8) -> Result<Vec<Client>> {
         let addresses = (2..2 + count).map(|last| Ipv4Addr::new(10, 8, 0, last));
         addresses
             .map(|address| self.testbed.add_client(&self.vpn, address))
@@ -105,12 +105,12 @@ impl Scene {
     }
 
     /// The internet host, to serve from.
-    pub fn outside(&self) -> Endpoint {
+    pub(crate) fn outside(&self) -> Endpoint {
         Endpoint::from(&self.internet)
     }
 
     /// For each firewall, in order of nodes, whether it has forwarded packets of a source.
-    pub fn firewalls_of(&self, source: IpAddr) -> Result<Vec<usize>> {
+    pub(crate) fn firewalls_of(&self, source: IpAddr) -> Result<Vec<usize>> {
         let mut found = Vec::new();
         for (index, firewall) in self.firewalls.iter().enumerate() {
             if firewall.forwarded_by_source()?.contains_key(&source) {
@@ -121,12 +121,12 @@ impl Scene {
     }
 
     /// Whether an address is a proxy's.
-    pub fn is_proxy(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
         self.proxies.iter().any(|proxy| proxy.address() == address)
     }
 
     /// Panics when any namespace has refused a packet for its checksum.
-    pub fn assert_no_checksum_error(&self) -> Result<()> {
+    pub(crate) fn assert_no_checksum_error(&self) -> Result<()> {
         for namespace in self.testbed.namespaces() {
             let errors = checksum_errors(&namespace)?;
             assert!(errors.is_empty(), "{}: {errors:?}", namespace.name());
