@@ -81,6 +81,14 @@ impl Capture {
         })
     }
 
+    /// What has been written so far; reading it fails while the last packet is half written.
+    #[must_use]
+    pub fn so_far(&self) -> Captured {
+        Captured {
+            file: self.file.clone(),
+        }
+    }
+
     /// Ends the capture.
     ///
     /// # Errors

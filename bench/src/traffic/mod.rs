@@ -5,6 +5,7 @@ mod counters;
 mod endpoint;
 mod http;
 mod pattern;
+mod raw;
 mod udp;
 
 pub use capture::{Capture, Captured};
@@ -12,4 +13,5 @@ pub use counters::{checksum_errors, snmp};
 pub use endpoint::Endpoint;
 pub use http::{HttpServer, Transfer};
 pub use pattern::{Digest, expected_digest};
+pub use raw::{RawSender, mac_address};
 pub use udp::UdpEcho;

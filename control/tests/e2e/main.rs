@@ -5,6 +5,8 @@
 
 mod affinity;
 mod agent_gone;
+mod bytes;
 mod scene;
 mod transfers;
 mod unselected;
+mod wire;
