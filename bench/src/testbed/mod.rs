@@ -162,6 +162,13 @@ impl Testbed {
         self.shared.state(|state| state.pods.clone())
     }
 
+    /// The namespace of the bridge that all uplinks meet at; its port to a node has the node's
+    /// name. A capture there sees what AF_XDP sends, which one on the node's uplink does not.
+    #[must_use]
+    pub fn underlay(&self) -> &Namespace {
+        &self.shared.underlay
+    }
+
     /// Every namespace of the testbed: nodes, pods, clients, hosts, underlay.
     #[must_use]
     pub fn namespaces(&self) -> Vec<Namespace> {
