@@ -75,7 +75,7 @@ impl Kernel {
     }
 
     /// Puts deliver on the kernel end of a worker's gate, redirect in the driver of the worker
-    /// end, and the gate into `GATES`. Doing it twice is no failure.
+    /// end, and the gate into `GATES` and `GATE_IFINDEX`. Doing it twice is no failure.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Kernel {
         self.set_gate(slot, gate)
     }
 
-    /// Takes a worker's gate out of `GATES`, then its links away; answers whether there was one.
+    /// Takes a worker's gate out of `GATES` and `GATE_IFINDEX`, then its links away; answers whether there was one.
     ///
     /// # Errors
     ///
@@ -261,7 +261,12 @@ impl Kernel {
         self.links.ensure(&mut self.programs, name, ifindex)
     }
 
+    /// Both maps name the same gate: collect reads one as XDP, the other as tc.
     fn set_gate(&mut self, slot: u32, ifindex: u32) -> Result<(), KernelError> {
+        self.maps
+            .gate_ifindex
+            .set(slot, ifindex, 0)
+            .map_err(failed("GATE_IFINDEX", "writing"))?;
         self.maps
             .gates
             .set(slot, ifindex, None, 0)

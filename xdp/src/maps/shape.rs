@@ -35,10 +35,11 @@ const PREFIX_LEN: usize = size_of::<u32>();
 /// `struct bpf_devmap_val`: ifindex and program.
 const DEVMAP_VALUE: usize = 8;
 
-const SHAPES: [(&str, Shape); 12] = [
+const SHAPES: [(&str, Shape); 13] = [
     ("CONFIG", shape(MapType::Array, 4, size_of::<Config>())),
     ("HEARTBEATS", shape(MapType::Array, 4, 8)),
     ("GATES", shape(MapType::DevMap, 4, DEVMAP_VALUE)),
+    ("GATE_IFINDEX", shape(MapType::Array, 4, 4)),
     ("SOCKETS", shape(MapType::XskMap, 4, 4)),
     ("PORTS", shape(MapType::Hash, 4, size_of::<PortRecord>())),
     (

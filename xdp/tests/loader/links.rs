@@ -78,7 +78,7 @@ fn detach_takes_everything_away_while_an_agent_runs_and_twice() {
             format!("uplink-{}-fence", ifindex("up0")),
         ];
         assert_eq!(report.links, links);
-        assert_eq!(report.maps.len(), 12, "{:?}", report.maps);
+        assert_eq!(report.maps.len(), 13, "{:?}", report.maps);
         for interface in ["host0", "gate0", "gate0w", "up0"] {
             assert_eq!(ingress(interface), [0; 0], "{interface}");
             assert_eq!(egress(interface), [0; 0], "{interface}");

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod bed;
+mod collect;
 mod links;
 mod live_frames;
 mod maps;

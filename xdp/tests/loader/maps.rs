@@ -53,11 +53,15 @@ fn gates_are_written_and_emptied() {
             let map: DevMap<_> = Map::DevMap(pinned(bed, "GATES")).try_into().unwrap();
             map.get(7, 0).map(|value| value.if_index).ok()
         };
-        assert_eq!(read(), None);
+        let read_for_tc = || {
+            let map: Array<_, u32> = Map::Array(pinned(bed, "GATE_IFINDEX")).try_into().unwrap();
+            map.get(&7, 0).unwrap()
+        };
+        assert_eq!((read(), read_for_tc()), (None, 0));
         kernel.attach_gate(7, "gate0", "gate0w").unwrap();
-        assert_eq!(read(), Some(gate));
+        assert_eq!((read(), read_for_tc()), (Some(gate), gate));
         kernel.detach_gate(7).unwrap();
-        assert_eq!(read(), None);
+        assert_eq!((read(), read_for_tc()), (None, 0));
     });
 }
 
