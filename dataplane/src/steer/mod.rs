@@ -1,7 +1,7 @@
 //! The decision: packet + table + flows -> [`Verdict`], the headers written in place.
 //!
-//! Follow a packet from [`Steering::from_pod`] (it left a pod of this node) or
-//! [`Steering::from_wire`] (another node sent it to a pod of this node). Both parse, decide,
+//! Follow a packet from [`Steering::steer_from_pod`] (it left a pod of this node) or
+//! [`Steering::steer_from_wire`] (another node sent it to a pod of this node). Both parse, decide,
 //! and write what the next hop needs over the room before the inner IP header; neither moves
 //! the inner packet. Pure: no I/O, no clock, no allocation, no unsafe.
 //!
@@ -186,16 +186,16 @@ impl Steering {
             return Verdict::Drop(DropReason::Untagged);
         };
         let verdict = match tag.kind {
-            TagKind::Pod => self.from_pod(&tag, Family::V4, first, total_len, now_ns),
-            TagKind::PodV6 => self.from_pod(&tag, Family::V6, first, total_len, now_ns),
-            TagKind::Wire => self.from_wire(first, total_len, now_ns),
+            TagKind::Pod => self.steer_from_pod(&tag, Family::V4, first, total_len, now_ns),
+            TagKind::PodV6 => self.steer_from_pod(&tag, Family::V6, first, total_len, now_ns),
+            TagKind::Wire => self.steer_from_wire(first, total_len, now_ns),
             TagKind::Handover => Err(DropReason::Untagged),
         };
         verdict.unwrap_or_else(Verdict::Drop)
     }
 
     /// A packet that left a pod of this node: flow, or else classify and choose; then send.
-    fn from_pod(
+    fn steer_from_pod(
         &mut self,
         tag: &Tag,
         family: Family,
@@ -228,7 +228,7 @@ impl Steering {
     }
 
     /// A packet that another node (or worker) sent to a pod of this node.
-    fn from_wire(
+    fn steer_from_wire(
         &mut self,
         first: &mut [u8],
         total_len: usize,

@@ -62,7 +62,7 @@ impl Maglev {
 
 /// Maps a hash to `0..len` by its upper bits, without a division.
 fn scale(hash: u64, len: usize) -> usize {
-    (u128::from(hash) * len as u128 >> 64) as usize
+    ((u128::from(hash) * len as u128) >> 64) as usize
 }
 
 /// M, a prime.
