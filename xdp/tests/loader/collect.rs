@@ -46,34 +46,45 @@ fn collects(kernel: &mut Kernel, uplink: &str, wanted: CollectMode) {
             reserved: [0; 3],
             uplink: ifindex(uplink),
         })
-        .unwrap();
-    kernel.attach_gate(WORKER, "gate0", "gate0w").unwrap();
-    assert_eq!(kernel.attach_uplink(uplink).unwrap(), wanted);
+        .expect("the kernel takes it");
+    kernel
+        .attach_gate(WORKER, "gate0", "gate0w")
+        .expect("the kernel takes it");
+    assert_eq!(
+        kernel.attach_uplink(uplink).expect("the kernel takes it"),
+        wanted
+    );
     let nodes = [(NODE, NODE_LOCAL), (OTHER_NODE, 0)];
     for (address, flags) in nodes {
-        kernel.nodes().set(Address::v4(address), flags).unwrap();
+        kernel
+            .nodes()
+            .set(Address::v4(address), flags)
+            .expect("the kernel takes it");
     }
     let target = Target {
         port: 9,
         worker: u32::from(WORKER),
     };
-    kernel.targets().set(Address::v4(POD), target).unwrap();
+    kernel
+        .targets()
+        .set(Address::v4(POD), target)
+        .expect("the kernel takes it");
 
-    let wire = LiveFrames::new(ifindex("wire")).unwrap();
-    wire.inject(&steered(), 5).unwrap();
+    let wire = LiveFrames::new(ifindex("wire")).expect("the kernel takes it");
+    wire.inject(&steered(), 5).expect("the kernel takes it");
     // Redirect has seen them at the far end of the gate; nobody has a socket there.
     until(|| counted(kernel, Counter::RedirectDroppedNoSocket) >= 5);
     assert_eq!(counted(kernel, Counter::CollectRedirected), 5);
     assert_eq!(counted(kernel, Counter::CollectDroppedNoGate), 0);
 
-    kernel.detach_gate(WORKER).unwrap();
-    wire.inject(&steered(), 2).unwrap();
+    kernel.detach_gate(WORKER).expect("the kernel takes it");
+    wire.inject(&steered(), 2).expect("the kernel takes it");
     until(|| counted(kernel, Counter::CollectDroppedNoGate) >= 2);
     assert_eq!(counted(kernel, Counter::CollectRedirected), 5);
 }
 
 fn counted(kernel: &Kernel, counter: Counter) -> u64 {
-    kernel.counters().unwrap()[counter as usize].1
+    kernel.counters().expect("the kernel takes it")[counter as usize].1
 }
 
 /// An empty IPv4 packet for the pod, as the other node encapsulates it.
