@@ -6,6 +6,7 @@
 
 mod answers;
 pub mod config;
+mod lock;
 mod reconcile;
 mod setup;
 pub mod workers;
@@ -59,10 +60,13 @@ struct State {
 /// Runs an agent until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// Where programs, gates, sockets or the source can't be set up.
+/// Where another agent runs with the same run folder; where programs, gates, sockets or the source
+/// can't be set up.
 pub async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // Held until all is taken off: the next agent must not find us half gone.
+    let _lock = lock::RunLock::take(&config.run_dir)?;
     let Source::Directory(folder) = &config.source;
     let directory = Directory::open(&DirectoryConfig {
         folder: folder.clone(),

@@ -172,7 +172,7 @@ impl Workers {
     /// # Errors
     /// Where a worker has ended or is silent.
     pub fn reports(&self, deadline: Duration) -> Result<Vec<Report>, WorkersError> {
-        self.ask(deadline, |reply| Command::Report(reply))
+        self.ask(deadline, Command::Report)
     }
 
     /// Up to `limit` flows of each worker.
