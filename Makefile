@@ -36,7 +36,12 @@ test: deps ## All tests: unit, property, golden, kernel programs, end to end
 check: deps ## Format, lints, licences and advisories, documentation
 	@.ci/deps check
 	cargo fmt --all --check
+	@for crate in xdp/ebpf dataplane/fuzz control/fuzz; do \
+	  echo "cargo fmt --manifest-path $$crate/Cargo.toml --check"; \
+	  cargo fmt --manifest-path $$crate/Cargo.toml --check; \
+	done
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@.ci/clippy-ebpf
 	cargo deny --locked check licenses bans sources
 	@if cargo deny fetch db; then \
 	  cargo deny --locked check --disable-fetch advisories; \
