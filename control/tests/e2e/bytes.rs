@@ -1,10 +1,14 @@
 //! Packets written out by hand, after SEMANTICS section 4 and the RFCs, with none of the
 //! product's own code: what is compared with it must not come from it.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 /// Where the headers of a steered IPv4 packet in IPv4 begin.
+pub(crate) const IP: usize = 14;
 pub(crate) const UDP: usize = 34;
+pub(crate) const GENEVE: usize = 42;
+pub(crate) const OPTION: usize = 50;
+pub(crate) const OPTION_DATA: usize = 54;
 pub(crate) const INNER: usize = 66;
 
 const PROTOCOL_UDP: u8 = 17;
@@ -106,11 +110,19 @@ fn ip_header(
 }
 
 /// Writes the checksum of an IPv4 header that was changed.
-fn mend_ip_checksum(packet: &mut [u8]) {
+pub(crate) fn mend_ip_checksum(packet: &mut [u8]) {
     packet[10..12].fill(0);
     let header_len = usize::from(packet[0] & 0xF) * 4;
     let sum = checksum(&packet[..header_len]);
     packet[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// An address that must be IPv4.
+pub(crate) fn v4(address: IpAddr) -> Ipv4Addr {
+    match address {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(address) => panic!("{address} is not IPv4"),
+    }
 }
 
 /// The Internet checksum (RFC 1071).

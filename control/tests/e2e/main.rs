@@ -7,6 +7,7 @@ mod affinity;
 mod agent_gone;
 mod bytes;
 mod scene;
+mod strangers;
 mod transfers;
 mod unselected;
 mod wire;

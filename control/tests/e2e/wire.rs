@@ -1,12 +1,12 @@
 //! The bytes between nodes, as somebody with a capture sees them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use serde_json::Value;
 use xsteer_bench::testbed::{Node, Pod, Result, TestbedConfig, wait_for};
 use xsteer_bench::traffic::{Capture, Captured, Endpoint, RawSender, UdpEcho, mac_address};
 
-use crate::bytes::{Datagram, INNER, Outer, UDP};
+use crate::bytes::{Datagram, INNER, Outer, UDP, v4};
 use crate::scene::{Scene, WITHIN};
 
 /// DSCP EF, ECT(0): both must come back on the outer header.
@@ -117,7 +117,7 @@ fn exchange_twice(scene: &Scene) -> Result<(Captured, Datagram)> {
     let port = socket.local_addr().expect("a bound socket").port();
     let datagram = Datagram {
         source: SocketAddrV4::new(client.address(), port),
-        destination: v4(echo.address()),
+        destination: SocketAddrV4::new(scene.internet.address(), echo.address().port()),
         tos: TOS,
         id: 0x1234,
         ttl: TTL_FROM_VPN + 1,
@@ -184,23 +184,9 @@ fn outer(scene: &Scene, (from, to): (&Pod, &Pod), vni: u32, ttl: u8) -> Result<O
         vni,
         ttl,
         si: 1,
-        target: address(to),
-        previous: address(from),
+        target: v4(to.address()),
+        previous: v4(from.address()),
     })
-}
-
-fn address(pod: &Pod) -> Ipv4Addr {
-    match pod.address() {
-        IpAddr::V4(address) => address,
-        IpAddr::V6(address) => panic!("{address} is not IPv4"),
-    }
-}
-
-fn v4(address: SocketAddr) -> SocketAddrV4 {
-    match address {
-        SocketAddr::V4(address) => address,
-        SocketAddr::V6(address) => panic!("{address} is not IPv4"),
-    }
 }
 
 fn hex(bytes: &[u8]) -> String {
