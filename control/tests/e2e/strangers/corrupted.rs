@@ -229,9 +229,7 @@ fn an_unknown_option_that_is_not_critical_is_skipped() -> Result<()> {
     insert_option(&mut frame, &[0x01, 0x00, 0x01, 1, 0xDE, 0xAD, 0xBE, 0xEF]);
     insert_option(&mut frame, &[0x01, 0x02, 0x7F, 0]);
     attack.cable.send(&frame)?;
-    let mut payload = [0; 100];
-    let length = attack.heard.recv(&mut payload).expect("the packet");
-    assert_eq!(&payload[..length], b"with more options");
+    attack.assert_heard("with more options");
     attack.before[VICTIM - 1] = Counted::ask(attack.agent(VICTIM))?;
     attack.assert_only_a_node_is_heard(&[])
 }
