@@ -8,6 +8,8 @@ mod agent_gone;
 mod bytes;
 mod scene;
 mod strangers;
+mod stats;
 mod transfers;
 mod unselected;
 mod wire;
+mod workers;

@@ -73,6 +73,28 @@ impl Scene {
         Ok(scene)
     }
 
+    /// The samples on nodes of which the first has the only proxy and no firewall: every packet
+    /// goes out to another node and comes back.
+    pub(crate) fn firewall_on_another_node(config: TestbedConfig, workers: u32) -> Result<Self> {
+        Self::firewall_elsewhere_prepared(config, workers, |_| Ok(()))
+    }
+
+    /// The same, after a further change to the manifests.
+    pub(crate) fn firewall_elsewhere_prepared(
+        config: TestbedConfig,
+        workers: u32,
+        prepare: impl FnOnce(&Manifests) -> Result<()>,
+    ) -> Result<Self> {
+        let nodes = config.nodes;
+        Self::start_prepared(config, workers, |manifests| {
+            manifests.remove("pod-firewall-firewall-n1.yaml")?;
+            for node in 2..=nodes {
+                manifests.remove(&format!("pod-proxy-proxy-n{node}.yaml"))?;
+            }
+            prepare(manifests)
+        })
+    }
+
     fn start_agents(&mut self, workers: u32) -> Result<()> {
         let source = self.testbed.manifests().directory();
         let config = AgentConfig {
