@@ -6,9 +6,10 @@
 mod affinity;
 mod agent_gone;
 mod bytes;
+mod payloads;
 mod scene;
-mod strangers;
 mod stats;
+mod strangers;
 mod transfers;
 mod unselected;
 mod wire;

@@ -130,7 +130,7 @@ fn a_function_on_another_node_is_reached_by_encapsulation() -> Result<()> {
 }
 
 #[test]
-fn a_pod_with_four_queues_is_steered_on_each() -> Result<()> {
+fn a_pod_with_four_queues_is_steered() -> Result<()> {
     let scene = Scene::firewall_on_another_node(nodes(2), 2)?;
     let wide = scene.testbed.node(1).add_pod(PodConfig {
         queues: 4,
@@ -141,6 +141,11 @@ fn a_pod_with_four_queues_is_steered_on_each() -> Result<()> {
         let table = scene.agents[0].ask(&["sfcselect", "list", "-o", "wide"]);
         table.is_ok_and(|table| table.contains("vpn/wide"))
     })?;
+    let link = wide
+        .namespace()
+        .output("ip", &["-d", "link", "show", "eth0"])?;
+    assert!(link.contains("numtxqueues 4 numrxqueues 4"), "{link}");
+    // By as many connections as the kernel needs to use more than one queue.
     let server = HttpServer::start(&scene.outside(), 80)?;
     let expected = expected_digest(BYTES / 8);
     let client = Endpoint::from(&wide);
