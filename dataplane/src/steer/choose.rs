@@ -94,9 +94,8 @@ impl Steering {
     /// Classifies under the table that the packet was tagged with.
     fn classify(&self, id: ClassifierId, inner: &Inner) -> Option<Decision> {
         let classifier = self.table.classifier(id).or_else(|| {
-            self.previous
-                .as_ref()
-                .and_then(|table| table.classifier(id))
+            let mut before = self.previous.iter().rev();
+            before.find_map(|table| table.classifier(id))
         })?;
         classifier.classify(inner.key.destination, inner.key.protocol, inner.key.dport)
     }

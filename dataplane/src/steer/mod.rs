@@ -36,6 +36,8 @@ use crate::wire::{ecn, geneve, mss};
 
 /// Hop budget at the first classifier. RFC 8300 §2.2.
 const FIRST_TTL: u8 = 63;
+/// Tables kept beside the current one at the most.
+const PREVIOUS_TABLES: usize = 4;
 /// Fragmented packets that are remembered at a time.
 const FRAGMENTS: usize = 4096;
 
@@ -103,7 +105,8 @@ pub struct Hop {
 pub struct Steering {
     worker: u8,
     table: Arc<SteeringTable>,
-    previous: Option<Arc<SteeringTable>>,
+    /// Tables whose classifiers a tag may still name, the latest last.
+    previous: Vec<Arc<SteeringTable>>,
     /// This node as a next hop: what is handed to another worker is addressed to ourselves.
     local: NextHop,
     flows: FlowTable,
@@ -126,7 +129,7 @@ impl Steering {
             worker,
             table,
             local,
-            previous: None,
+            previous: Vec::new(),
             flows: FlowTable::new(limits),
             arrivals: FlowTable::new(limits),
             affinity: AffinityTable::new(limits.flows),
@@ -136,17 +139,22 @@ impl Steering {
         }
     }
 
-    /// Takes a new table. The one before is kept for packets that were tagged under it, until
-    /// [`Steering::retire`].
-    pub fn swap(&mut self, table: Arc<SteeringTable>) -> Option<Arc<SteeringTable>> {
+    /// Takes a new table. Those before are kept for packets that were tagged under them, until
+    /// [`Steering::retire`]: where a publish broke off, ports still name the classifiers of the
+    /// table before its own.
+    pub fn swap(&mut self, table: Arc<SteeringTable>) {
         self.local = itself(&table);
         let old = std::mem::replace(&mut self.table, table);
-        self.previous.replace(old)
+        if self.previous.len() == PREVIOUS_TABLES {
+            // The oldest is what the ports name if no publish came to its flip.
+            self.previous.remove(1);
+        }
+        self.previous.push(old);
     }
 
-    /// Lets go of the table before the current one.
-    pub fn retire(&mut self) -> Option<Arc<SteeringTable>> {
-        self.previous.take()
+    /// Lets go of the tables before the current one.
+    pub fn retire(&mut self) {
+        self.previous.clear();
     }
 
     /// Number of the current table.

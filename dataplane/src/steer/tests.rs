@@ -379,6 +379,24 @@ fn a_packet_tagged_under_the_table_before_is_steered_by_it() {
 }
 
 #[test]
+fn a_publish_that_broke_off_does_not_make_the_table_in_force_unknown() {
+    let mut steering = steering(spec(vec![remote(2)]));
+    for generation in 2..20 {
+        let mut next = spec(vec![remote(2)]);
+        next.generation = Generation(generation);
+        next.classifiers[0].id = ClassifierId(generation as u32);
+        next.ports[0].classifier = Some(ClassifierId(generation as u32));
+        steering.swap(Arc::new(SteeringTable::build(next, None).unwrap()));
+    }
+    // The ports were never flipped: tags still name classifier 1.
+    let mut packet = frame([10, 8, 0, 9], 1, 10, true);
+    assert_eq!(
+        steer(&mut steering, &mut packet),
+        Verdict::Encapsulated { path: path_id(1) }
+    );
+}
+
+#[test]
 fn too_big_with_df_is_told_to_the_pod() {
     let mut steering = steering(spec(vec![remote(2)]));
     let mut packet = frame([10, 8, 0, 9], 1, 1421, true);

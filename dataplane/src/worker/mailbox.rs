@@ -17,8 +17,9 @@ use crate::xsk::PacketIo;
 pub enum Command {
     /// Steer by this table from the next batch on; answered by [`Event::Swapped`].
     SwapTable(Arc<SteeringTable>),
-    /// No more packets are tagged under the table before the current one: let go of it once all
-    /// that waits in the rings is consumed; answered by [`Event::Retired`].
+    /// No more packets are tagged under the tables before the current one: let go of them once all
+    /// that waits in the rings is consumed; answered by [`Event::Retired`], unless another table
+    /// comes first.
     Retire,
     /// Send the figures.
     Report(Sender<Report>),
@@ -50,7 +51,7 @@ pub enum Event {
         /// The table's number.
         generation: Generation,
     },
-    /// It has let go of the table before the current one.
+    /// It has let go of the tables before the current one.
     Retired {
         /// Which worker.
         worker: u8,
@@ -97,7 +98,9 @@ impl<Io: PacketIo> Worker<Io> {
         match command {
             Command::SwapTable(table) => {
                 let generation = table.generation();
-                drop(self.forwarder.steering.swap(table));
+                // A `Retire` not carried out yet was for the table before this one.
+                self.retiring = false;
+                self.forwarder.steering.swap(table);
                 self.tell(Event::Swapped { worker, generation });
             }
             Command::Retire => self.retiring = true,
@@ -129,7 +132,7 @@ impl<Io: PacketIo> Worker<Io> {
     pub(super) fn finish_retiring(&mut self, received: usize) {
         if self.retiring && received == 0 {
             self.retiring = false;
-            drop(self.forwarder.steering.retire());
+            self.forwarder.steering.retire();
             self.tell(Event::Retired {
                 worker: self.config.index,
             });

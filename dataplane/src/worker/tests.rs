@@ -11,7 +11,7 @@ use crate::flow::FlowLimits;
 use crate::steer::Steering;
 use crate::steer::tests::{frame, remote, spec};
 use crate::table::SteeringTable;
-use crate::table::spec::{Generation, TableSpec};
+use crate::table::spec::{ClassifierId, Generation, TableSpec};
 use crate::xsk::{FRAME_CAPACITY, MemoryConfig, MemoryIo, PacketIo, Side};
 
 struct Beat(Arc<AtomicU64>);
@@ -177,6 +177,33 @@ fn a_table_is_swapped_between_turns_and_the_old_one_retired_when_nothing_waits()
     assert!(bed.events.try_recv().is_err(), "a packet was waiting");
     bed.cycle();
     assert_eq!(bed.events.try_recv(), Ok(Event::Retired { worker: 0 }));
+}
+
+#[test]
+fn a_table_that_comes_before_the_last_was_retired_keeps_that() {
+    let mut bed = bed();
+    bed.cycle();
+    let next = |number| {
+        let mut next = spec(vec![remote(3)]);
+        next.generation = Generation(number);
+        next.classifiers[0].id = ClassifierId(number as u32);
+        next.ports[0].classifier = Some(ClassifierId(number as u32));
+        Command::SwapTable(table(next))
+    };
+    bed.commands.send(next(2)).unwrap();
+    bed.commands.send(Command::Retire).unwrap();
+    bed.commands.send(next(3)).unwrap();
+    bed.cycle();
+    bed.cycle();
+    let retired = |event: &Event| matches!(event, Event::Retired { .. });
+    assert!(!bed.events.try_iter().any(|event| retired(&event)));
+    // Tagged under classifier 1, which neither of the two tables has.
+    bed.deliver(&frame([10, 8, 0, 1], 1, 10, true));
+    bed.cycle();
+    assert_eq!(bed.worker.forwarder.stats.encapsulated, 1);
+    bed.commands.send(Command::Retire).unwrap();
+    bed.cycle();
+    assert!(bed.events.try_iter().any(|event| retired(&event)));
 }
 
 #[test]
