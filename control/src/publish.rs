@@ -45,7 +45,12 @@ pub struct Publisher {
     current: Arc<SteeringTable>,
     spec: TableSpec,
     records: BTreeMap<u32, PortRecord>,
+    /// Classifiers that are complete in the kernel's maps.
     classifiers: BTreeSet<u32>,
+    /// The last number given to a table, published or not: a late answer must not pass for another's.
+    last_generation: u64,
+    /// A publish broke off: the next one does all of it again, even for an equal table.
+    is_unfinished: bool,
 }
 
 /// What the kernel's programs need beside the table.
@@ -90,6 +95,8 @@ impl Publisher {
             spec: TableSpec::default(),
             records,
             classifiers,
+            last_generation: 0,
+            is_unfinished: false,
         })
     }
 
@@ -129,8 +136,8 @@ impl Publisher {
     /// Publishes `spec` as the next generation; `Ok(false)` where nothing changed.
     ///
     /// # Errors
-    /// The last good table stays in force; map entries already added are harmless and are
-    /// removed by the next publish.
+    /// What was not reached stays as it was; the next publish, of an equal table too, does it all
+    /// again. A port that the kernel refuses does not keep the others from being published.
     pub fn publish(
         &mut self,
         mut spec: TableSpec,
@@ -139,10 +146,12 @@ impl Publisher {
     ) -> Result<bool, PublishError> {
         self.write_facts(facts)?;
         spec.generation = self.spec.generation;
-        if spec == self.spec {
+        if spec == self.spec && !self.is_unfinished {
             return Ok(false);
         }
-        spec.generation = Generation(self.spec.generation.0 + 1);
+        self.is_unfinished = true;
+        self.last_generation += 1;
+        spec.generation = Generation(self.last_generation);
         let table = Arc::new(SteeringTable::build(spec.clone(), Some(&self.current))?);
         self.add_selectors(&spec.classifiers)?;
         self.stop_diverting(&spec.ports)?;
@@ -156,7 +165,7 @@ impl Publisher {
             _ => None,
         })?;
         self.current = table;
-        self.flip(&spec.ports)?;
+        let flipped = self.flip(&spec.ports);
         self.spec = spec;
         xsteer_xdp::grace()?;
         workers.tell_all(|| Command::Retire)?;
@@ -165,6 +174,8 @@ impl Publisher {
             _ => None,
         })?;
         self.remove_stale_selectors()?;
+        flipped?;
+        self.is_unfinished = false;
         Ok(true)
     }
 
@@ -194,7 +205,7 @@ impl Publisher {
     /// New classifiers, complete before any port names them.
     fn add_selectors(&mut self, classifiers: &[ClassifierSpec]) -> Result<(), PublishError> {
         for classifier in classifiers {
-            if !self.classifiers.insert(classifier.id.0) {
+            if self.classifiers.contains(&classifier.id.0) {
                 continue;
             }
             for prefix in &classifier.prefixes {
@@ -206,6 +217,7 @@ impl Publisher {
                         .insert(classifier.id.0, prefix, id)?;
                 }
             }
+            self.classifiers.insert(classifier.id.0);
         }
         Ok(())
     }
@@ -214,10 +226,11 @@ impl Publisher {
     fn stop_diverting(&mut self, ports: &[PortSpec]) -> Result<(), PublishError> {
         let staying: BTreeMap<u32, &PortSpec> = ports.iter().map(|p| (p.ifindex, p)).collect();
         let mut stopped = false;
-        for (ifindex, record) in std::mem::take(&mut self.records) {
+        for (ifindex, record) in self.records.clone() {
             match staying.get(&ifindex) {
                 None => {
                     self.kernel.detach_port(ifindex)?;
+                    self.records.remove(&ifindex);
                     stopped = true;
                 }
                 Some(port) if port.classifier.is_none() && record.classifier != 0 => {
@@ -229,9 +242,7 @@ impl Publisher {
                     self.records.insert(ifindex, record);
                     stopped = true;
                 }
-                Some(_) => {
-                    self.records.insert(ifindex, record);
-                }
+                Some(_) => {}
             }
         }
         if stopped {
@@ -240,17 +251,12 @@ impl Publisher {
         Ok(())
     }
 
-    /// One write per port: from here on its packets name the new classifier.
+    /// Flips every port that can be, then the targets; answers the first failure.
     fn flip(&mut self, ports: &[PortSpec]) -> Result<(), PublishError> {
         let mut targets = Vec::new();
+        let mut failure = Ok(());
         for port in ports {
-            let record = record_of(port);
-            if self.records.get(&port.ifindex) != Some(&record) {
-                self.kernel.ports().set(port.ifindex, record)?;
-                self.records.insert(port.ifindex, record);
-            }
-            // Idempotent; after the record, so that a new port is never without its policy.
-            self.kernel.attach_port(port.ifindex)?;
+            failure = failure.and(self.flip_port(port));
             let target = Target {
                 port: port.id.0,
                 worker: u32::from(port.worker),
@@ -258,15 +264,32 @@ impl Publisher {
             targets.extend(port.addresses.iter().map(|a| (address(*a), target)));
         }
         self.kernel.targets().replace_all(targets)?;
+        failure
+    }
+
+    /// One write: from here on the port's packets name the new classifier.
+    fn flip_port(&mut self, port: &PortSpec) -> Result<(), PublishError> {
+        let record = record_of(port);
+        if self.records.get(&port.ifindex) != Some(&record) {
+            self.kernel.ports().set(port.ifindex, record)?;
+            self.records.insert(port.ifindex, record);
+        }
+        // Idempotent; after the record, so that a new port is never without its policy.
+        self.kernel.attach_port(port.ifindex)?;
         Ok(())
     }
 
     fn remove_stale_selectors(&mut self) -> Result<(), PublishError> {
-        let live: BTreeSet<u32> = self.spec.classifiers.iter().map(|c| c.id.0).collect();
-        for id in self.classifiers.difference(&live) {
-            self.kernel.selectors().remove_classifier(*id)?;
+        // A port that could not be flipped still names its old classifier.
+        let named = self.records.values().map(|record| record.classifier);
+        let specs = self.spec.classifiers.iter();
+        let live: BTreeSet<u32> = specs.map(|c| c.id.0).chain(named).collect();
+        // As the map has them: those of a publish that broke off are in no list of ours.
+        let held: Vec<u32> = self.kernel.selectors().classifiers().collect();
+        for id in held.into_iter().filter(|id| !live.contains(id)) {
+            self.kernel.selectors().remove_classifier(id)?;
         }
-        self.classifiers.clone_from(&live);
+        self.classifiers.retain(|id| live.contains(id));
         let used: BTreeSet<u32> = self
             .kernel
             .selectors()
@@ -295,3 +318,6 @@ fn record_of(port: &PortSpec) -> PortRecord {
         gate: port.gate,
     }
 }
+
+#[cfg(test)]
+mod tests;
