@@ -6,6 +6,7 @@
 
 mod answers;
 pub mod config;
+mod devices;
 mod lock;
 mod reconcile;
 mod setup;
@@ -31,6 +32,8 @@ use workers::Workers;
 
 /// Changes that come in a burst are reconciled together.
 const DEBOUNCE: Duration = Duration::from_millis(10);
+/// How often the workers are looked at: without one, its pods' packets are dropped or unsteered.
+const LOOK: Duration = Duration::from_millis(500);
 /// Next look at what could not be resolved yet (a MAC, an interface).
 const RETRY: Duration = Duration::from_millis(300);
 
@@ -60,7 +63,8 @@ struct State {
 /// Runs an agent until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// Where another agent runs with the same run folder; where programs, gates, sockets or the source
+/// Where another agent runs with the same run folder; a worker has ended, or an interface of its
+/// sockets is gone (programs and policies stay: the next agent begins anew); where programs, gates, sockets or the source
 /// can't be set up.
 pub async fn run(config: AgentConfig) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -95,6 +99,7 @@ impl Agent {
         mut questions: mpsc::Receiver<Question>,
     ) -> anyhow::Result<()> {
         let mut due = Some(Instant::now());
+        let mut look = tokio::time::interval(LOOK);
         loop {
             let at = due.unwrap_or_else(Instant::now);
             tokio::select! {
@@ -110,9 +115,13 @@ impl Agent {
                     changed?;
                     due.get_or_insert(Instant::now() + DEBOUNCE);
                 }
+                _ = look.tick() => self.workers.verify_alive()?,
                 () = sleep_until(at), if due.is_some() => {
                     let snapshot = Arc::clone(&inventory.borrow_and_update());
                     if let Err(error) = self.reconcile(&snapshot).await {
+                        if error.is::<devices::DeviceGone>() {
+                            return Err(error);
+                        }
                         tracing::error!(error = format!("{error:#}"), "last good table stays");
                         self.state.incomplete = true;
                     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use xsteer_dataplane::table::spec::{NodeSpec, PortId, PortSpec};
 
-use super::Agent;
+use super::{Agent, devices};
 use crate::compile::{AttachedPod, NodeFacts, compile};
 use crate::inventory::Inventory;
 use crate::issue::{Issue, IssueReason, ObjectRef, Severity};
@@ -59,6 +59,7 @@ impl Agent {
         let (intent, mut issues) = resolve(inventory, &self.config.node_name, &config);
         issues.extend(inventory.issues.iter().cloned());
         let snapshot = net::snapshot(&self.netlink).await?;
+        devices::verify(&snapshot, &self.uplink, &self.gates)?;
         self.uplink = net::uplink(&snapshot, Some(&self.uplink.name))?;
         self.state.incomplete = false;
         let facts = self.node_facts(&intent, &snapshot, &mut issues).await;
@@ -132,13 +133,11 @@ impl Agent {
             .nodes
             .iter()
             .find(|node| node.name == self.config.node_name);
-        let address = self
-            .config
-            .node_address
-            .or_else(|| own.and_then(|node| node.addresses.first().copied()))
-            .or_else(|| self.uplink.addresses.first().copied());
+        let listed = own.map_or(&[][..], |node| &node.addresses);
+        let known = self.config.node_address.into_iter();
+        let known = known.chain(listed.iter().chain(&self.uplink.addresses).copied());
         NodeSpec {
-            address: address.unwrap_or(NodeSpec::default().address),
+            address: node_address(known, self.node_address),
             mac: self.uplink.mac,
             mtu: u16::try_from(self.uplink.mtu).unwrap_or(u16::MAX),
             clamp_mss: self.config.clamp_mss,
@@ -248,6 +247,13 @@ impl Agent {
     }
 }
 
+/// The first address of the family that the programs were set up for; without one that in force
+/// stays: an address that is missing for a moment must not become the source of outer headers.
+fn node_address(known: impl IntoIterator<Item = IpAddr>, in_force: IpAddr) -> IpAddr {
+    let same_family = |address: &IpAddr| address.is_ipv4() == in_force.is_ipv4();
+    known.into_iter().find(same_family).unwrap_or(in_force)
+}
+
 /// The pods of this node that need a port, with their addresses.
 fn local_pods(intent: &Intent) -> BTreeMap<&PodRef, &[IpAddr]> {
     let subjects = intent
@@ -280,5 +286,20 @@ fn next_hop_issue(node: &str, problem: &NextHopProblem) -> Issue {
         message: problem.to_string(),
         mend: String::new(),
         severity: Severity::Warning,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nodes_address_keeps_its_family_and_is_never_made_up() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (v4, other, v6) = (ip("198.18.0.1"), ip("198.18.0.2"), ip("fd00::1"));
+        assert_eq!(node_address([v6, other], v4), other);
+        assert_eq!(node_address([v4, v6], ip("fd00::9")), v6);
+        assert_eq!(node_address([v6], v4), v4);
+        assert_eq!(node_address([], v4), v4);
     }
 }

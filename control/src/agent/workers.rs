@@ -121,6 +121,19 @@ impl Workers {
         self.handles.is_empty()
     }
 
+    /// Whether each worker still runs.
+    ///
+    /// # Errors
+    /// Names the first that has ended, in a panic too.
+    pub fn verify_alive(&self) -> Result<(), WorkersError> {
+        for (worker, handle) in (0u8..).zip(&self.handles) {
+            if handle.thread.is_finished() {
+                return Err(WorkersError::Gone { worker });
+            }
+        }
+        Ok(())
+    }
+
     /// Sends a command to each worker.
     ///
     /// # Errors
@@ -209,8 +222,11 @@ impl Workers {
 
     /// Tells all to end and waits for them.
     pub fn stop(&mut self) {
-        // One that has ended already needs no telling.
-        let _ = self.tell_all(|| Command::Stop);
+        for handle in &self.handles {
+            // One that has ended already needs no telling; the others do.
+            let _ = handle.commands.send(Command::Stop);
+            handle.waker.wake();
+        }
         for handle in self.handles.drain(..) {
             if handle.thread.join().is_err() {
                 tracing::error!("a worker panicked");
@@ -222,5 +238,62 @@ impl Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xsteer_dataplane::xsk::{MemoryConfig, MemoryIo};
+
+    fn worker(run: impl FnOnce(Receiver<Command>) + Send + 'static) -> Handle {
+        let (commands, mailbox) = unbounded();
+        let io = MemoryIo::new(MemoryConfig::default()).unwrap();
+        let waker = io.waker();
+        let thread = std::thread::spawn(move || run(mailbox));
+        Handle {
+            commands,
+            waker,
+            thread,
+        }
+    }
+
+    fn workers(handles: Vec<Handle>) -> Workers {
+        Workers {
+            handles,
+            events: None,
+        }
+    }
+
+    fn until(condition: impl Fn() -> bool) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while !condition() {
+            assert!(Instant::now() < until, "the condition does not come true");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_worker_that_panicked_is_named_and_one_that_runs_is_not() {
+        let running = workers(vec![worker(|mailbox| {
+            let _ = mailbox.recv();
+        })]);
+        assert!(running.verify_alive().is_ok());
+        let dead = workers(vec![worker(|_| panic!("as a worker might"))]);
+        until(|| dead.verify_alive().is_err());
+        assert!(matches!(
+            dead.verify_alive(),
+            Err(WorkersError::Gone { worker: 0 })
+        ));
+    }
+
+    #[test]
+    fn a_worker_that_ended_does_not_keep_the_others_from_being_stopped() {
+        let dead = worker(drop);
+        until(|| dead.thread.is_finished());
+        let running = worker(|mailbox| assert!(matches!(mailbox.recv(), Ok(Command::Stop))));
+        let mut both = workers(vec![dead, running]);
+        let stopping = std::thread::spawn(move || both.stop());
+        until(|| stopping.is_finished());
     }
 }
