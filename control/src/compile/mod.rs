@@ -7,6 +7,7 @@ mod intern;
 mod merge;
 #[cfg(test)]
 mod tests;
+mod unique;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -55,6 +56,7 @@ pub struct Compiled {
 /// their lists stand.
 pub fn compile(intent: &Intent, facts: &NodeFacts, interner: &mut Interner) -> Compiled {
     let mut issues = Vec::new();
+    let facts = &unique::facts(facts, &mut issues);
     let next_hops = next_hop_ids(facts);
     let local: HashMap<&PodRef, PortId> = facts.pods.iter().map(|p| (&p.pod, p.port.id)).collect();
     let via = |pod: &PodRef, node: &str| match local.get(pod) {
@@ -130,8 +132,8 @@ fn backends(function: &FunctionIntent, via: impl Fn(&PodRef, &str) -> Option<Via
             }
         }
     }
-    spec.v4.sort_by_key(|b| b.address);
-    spec.v6.sort_by_key(|b| b.address);
+    unique::backends(&mut spec.v4);
+    unique::backends(&mut spec.v6);
     spec
 }
 

@@ -5,11 +5,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{IpNet, Ipv4Net};
 use proptest::prelude::*;
 use xsteer_abi::Family;
-use xsteer_dataplane::table::spec::{Decision, FailurePolicy, ServicePathId};
+use xsteer_dataplane::table::SteeringTable;
+use xsteer_dataplane::table::spec::{
+    Decision, FailurePolicy, NodeSpec, PortId, PortSpec, ServicePathId, Via,
+};
 
-use super::{MergeInput, merge};
+use super::{AttachedPod, Interner, MergeInput, NodeFacts, compile, merge};
 use crate::api::Protocol;
-use crate::resolve::{PortClass, PortMatch, SelectorIntent};
+use crate::resolve::{
+    ChainIntent, Endpoint, FunctionIntent, Intent, PodRef, PortClass, PortMatch, SelectorIntent,
+};
 
 fn port_match() -> impl Strategy<Value = PortMatch> {
     let protocol = prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)];
@@ -153,4 +158,98 @@ fn more_rules_than_a_set_holds_are_reported_by_name() {
         "{}",
         issues[0]
     );
+}
+
+fn pod(name: &str) -> PodRef {
+    PodRef {
+        name: name.to_owned(),
+        ..PodRef::default()
+    }
+}
+
+fn attached(id: u32, name: &str, address: [u8; 4], ifindex: u32) -> AttachedPod {
+    let port = PortSpec {
+        id: PortId(id),
+        ifindex,
+        pod_mac: [2, 0, 0, 0, 0, 1],
+        host_mac: [2, 0, 0, 0, 0, 2],
+        addresses: vec![address.into()],
+        worker: 0,
+        gate: 9,
+        classifier: None,
+    };
+    AttachedPod {
+        pod: pod(name),
+        port,
+    }
+}
+
+fn chain_of(endpoints: Vec<Endpoint>) -> ChainIntent {
+    let function = FunctionIntent {
+        name: "fw".into(),
+        namespace: "default".into(),
+        address: None,
+        endpoints,
+    };
+    ChainIntent {
+        name: "c".into(),
+        spi: ServicePathId::new(1).unwrap(),
+        functions: vec![function],
+        affinity: None,
+        policy: FailurePolicy::Closed,
+    }
+}
+
+#[test]
+fn two_objects_with_one_address_do_not_stop_the_others() {
+    let endpoint = |name: &str, node: &str, address: [u8; 4], ready| Endpoint {
+        pod: pod(name),
+        node: node.to_owned(),
+        addresses: vec![address.into()],
+        ready,
+    };
+    let endpoints = vec![
+        endpoint("ending", "n2", [10, 0, 2, 7], false),
+        endpoint("new", "n2", [10, 0, 2, 7], true),
+    ];
+    let intent = Intent {
+        chains: vec![chain_of(endpoints)],
+        ..Intent::default()
+    };
+    let mac = [2, 0, 0, 0, 9, 9];
+    let nodes = [
+        ("n2", [198, 18, 0, 2]),
+        ("n3", [198, 18, 0, 2]),
+        ("n4", [198, 18, 0, 1]),
+    ];
+    let facts = NodeFacts {
+        node: NodeSpec {
+            address: [198, 18, 0, 1].into(),
+            ..NodeSpec::default()
+        },
+        pods: vec![
+            attached(3, "a-ending", [10, 0, 1, 5], 30),
+            attached(4, "b-new", [10, 0, 1, 5], 40),
+            attached(5, "c-same-interface", [10, 0, 1, 6], 40),
+            attached(6, "d", [10, 0, 1, 8], 60),
+        ],
+        nodes: nodes
+            .into_iter()
+            .map(|(name, address)| (name.to_owned(), (address.into(), mac)))
+            .collect(),
+    };
+    let compiled = compile(&intent, &facts, &mut Interner::starting_above(0, 0));
+    let ports: Vec<u32> = compiled.spec.ports.iter().map(|port| port.id.0).collect();
+    assert_eq!(ports, [3, 5, 6], "the newest has the interface");
+    let pods = &compiled.spec.paths[0].functions[0].v4;
+    assert_eq!(pods.len(), 1);
+    assert!(pods[0].ready && matches!(pods[0].via, Via::Remote(_)));
+    assert_eq!(compiled.spec.next_hops.len(), 1);
+    let named: Vec<&str> = compiled
+        .issues
+        .iter()
+        .map(|i| i.object.name.as_str())
+        .collect();
+    assert_eq!(named, ["n3", "n4", "b-new"]);
+    SteeringTable::build(compiled.spec, None).unwrap();
 }
