@@ -32,12 +32,12 @@ pub(super) fn verify(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::net::gates::GateEnd;
     use crate::net::{Link, LinkKind};
 
-    fn link((index, name): (u32, &str)) -> Link {
+    pub(in super::super) fn link((index, name): (u32, &str)) -> Link {
         Link {
             index,
             name: name.to_owned(),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use xsteer_dataplane::table::spec::{NodeSpec, PortId, PortSpec};
 
-use super::{Agent, devices};
+use super::{Agent, State, devices};
 use crate::compile::{AttachedPod, NodeFacts, compile};
 use crate::inventory::Inventory;
 use crate::issue::{Issue, IssueReason, ObjectRef, Severity};
@@ -102,9 +102,15 @@ impl Agent {
         for (pod, addresses) in &wanted {
             match self.attach(pod, addresses, snapshot).await {
                 Ok(Some(attached)) => facts.pods.push(attached),
-                Ok(None) => self.state.incomplete = true,
+                Ok(None) => {
+                    self.state.incomplete = true;
+                    facts.pods.extend(self.state.kept(pod, addresses, snapshot));
+                }
                 Err(problem) => {
                     self.state.incomplete = true;
+                    if problem.provoke_on().is_some() {
+                        facts.pods.extend(self.state.kept(pod, addresses, snapshot));
+                    }
                     issues.push(port_issue(pod, &problem));
                 }
             }
@@ -247,6 +253,18 @@ impl Agent {
     }
 }
 
+impl State {
+    /// The port that a pod had, while its interface is there: a MAC forgotten for a moment must not
+    /// take entry off the pod, whose packets would pass unsteered.
+    fn kept(&self, pod: &PodRef, addresses: &[IpAddr], snapshot: &Snapshot) -> Option<AttachedPod> {
+        let mut before = self.pods.iter();
+        before
+            .find(|before| before.pod == *pod && before.port.addresses == addresses)
+            .filter(|before| snapshot.link(before.port.ifindex).is_some())
+            .cloned()
+    }
+}
+
 /// The first address of the family that the programs were set up for; without one that in force
 /// stays: an address that is missing for a moment must not become the source of outer headers.
 fn node_address(known: impl IntoIterator<Item = IpAddr>, in_force: IpAddr) -> IpAddr {
@@ -292,6 +310,42 @@ fn next_hop_issue(node: &str, problem: &NextHopProblem) -> Issue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_whose_mac_is_forgotten_keeps_its_port_while_its_interface_is_there() {
+        let pod = PodRef {
+            name: "vpn".into(),
+            ..PodRef::default()
+        };
+        let addresses = [IpAddr::from([10, 0, 0, 5])];
+        let port = PortSpec {
+            id: PortId(1),
+            ifindex: 7,
+            pod_mac: [2, 0, 0, 0, 0, 1],
+            host_mac: [2, 0, 0, 0, 0, 2],
+            addresses: addresses.to_vec(),
+            worker: 0,
+            gate: 9,
+            classifier: None,
+        };
+        let attached = AttachedPod {
+            pod: pod.clone(),
+            port,
+        };
+        let state = State {
+            pods: vec![attached.clone()],
+            ..State::default()
+        };
+        let there = Snapshot {
+            links: vec![super::super::devices::tests::link((7, "host0"))],
+            ..Snapshot::default()
+        };
+        assert_eq!(state.kept(&pod, &addresses, &there), Some(attached));
+        assert_eq!(state.kept(&pod, &addresses, &Snapshot::default()), None);
+        let others = [IpAddr::from([10, 0, 0, 6])];
+        assert_eq!(state.kept(&pod, &others, &there), None);
+        assert_eq!(state.kept(&PodRef::default(), &addresses, &there), None);
+    }
 
     #[test]
     fn the_nodes_address_keeps_its_family_and_is_never_made_up() {
