@@ -24,10 +24,11 @@ pub(super) fn show_blocked_port(page: &mut Page, scene: &Scene) -> Result<()> {
     let refused = thread::scope(|scope| {
         let attempt = scope.spawn(|| client.connect(telnet.address(), ATTEMPT).is_err());
         wait_until("a firewall blocks port 23", WITHIN, || {
-            blocked().is_ok_and(|count| count > before)
+            page.go_on().is_err() || blocked().is_ok_and(|count| count > before)
         })?;
         Ok(attempt.join().unwrap_or(false))
     })?;
+    page.go_on()?;
     page.verdict(
         refused && telnet.peers().is_empty(),
         &format!(
@@ -54,8 +55,9 @@ pub(super) fn show_forged_tunnel(page: &mut Page, scene: &Scene) -> Result<()> {
         .send_to(b"no Geneve of ours", (node, 7081));
     sent.during(|| format!("send to {node}"))?;
     wait_until("the forged packet is dropped", WITHIN, || {
-        dropped().is_ok_and(|count| count > before)
+        page.go_on().is_err() || dropped().is_ok_and(|count| count > before)
     })?;
+    page.go_on()?;
     page.verdict(
         true,
         &format!(
