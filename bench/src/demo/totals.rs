@@ -27,7 +27,9 @@ pub(super) fn show(page: &mut Page, scene: &Scene) -> Result<()> {
     ];
     page.table(&heads, &rows)?;
     for (path, packets) in total.section("paths") {
-        page.say(&format!("Service path {path}: {packets} packets sent on."))?;
+        page.say(&format!(
+            "Service path {path}: {packets} times a packet was sent to a node or given to a pod."
+        ))?;
     }
     drops(page, &total)?;
     let lost = total.get("frames", "lost");

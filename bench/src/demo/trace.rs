@@ -45,6 +45,7 @@ pub(super) fn show(page: &mut Page, scene: &Scene, way: &Way, server: &HttpServe
     page.line("")?;
     page.say(&format!("TCP, {client} -> {outside} port 80, as sent:"))?;
     shown(page, scene, &places, "tcp")?;
+    page.line("")?;
     page.say(&format!("UDP, {client} -> {outside} port 7, as sent:"))?;
     shown(page, scene, &places, "udp.port == 7")
 }
@@ -142,8 +143,7 @@ fn answers(page: &mut Page, places: &[Place<Captured>], filter: &str) -> Result<
         "Answers seen: {}. In this version they take the kernel's way back; the proxy pod shows each \
          twice, coming in and going out.",
         listed.join(", ")
-    ))?;
-    page.line("")
+    ))
 }
 
 /// One hop of the way.
