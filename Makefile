@@ -51,7 +51,7 @@ check: deps ## Format, lints, licences and advisories, documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 bench: deps ## Benchmarks
-	cargo bench --workspace --locked
+	cargo bench --locked -p xsteer-dataplane -p xsteer-bench --bench lpm --bench steer --bench worker
 
 # RUSTC_BOOTSTRAP lets stable take the sanitizer flags, so that no nightly is needed.
 fuzz: deps ## Fuzz each target for FUZZ_SECONDS
