@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 
 use crate::admin::view::{Output, Row, render};
@@ -33,6 +33,8 @@ enum Command {
         /// Folder of the pinned programs and maps
         #[arg(long, default_value = crate::agent::config::BPF_ROOT)]
         bpf_root: PathBuf,
+        #[command(flatten)]
+        admin: AdminArgs,
     },
     /// Check manifests: what would be refused and how to mend it, conflicts, unresolved names
     Check {
@@ -90,10 +92,11 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let config = AgentConfig::new(*args, config.as_deref())?;
             runtime()?.block_on(agent::run(config))?;
         }
-        Command::Detach { bpf_root } => {
+        Command::Detach { bpf_root, admin } => {
             let report = runtime()?.block_on(async {
                 crate::detach::detach(&bpf_root, &crate::net::Netlink::connect()?).await
             })?;
+            client::remove_dead(&admin.run_dir).context("admin socket not removed")?;
             println!("{report}");
         }
         Command::Check { files } => {

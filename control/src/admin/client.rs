@@ -1,6 +1,6 @@
 //! Asks an agent over its admin socket.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -57,6 +57,18 @@ pub fn ask(run_dir: &Path, request: Request) -> Result<Answer, ClientError> {
         source,
     })?;
     serde_json::from_str(&line).map_err(|source| ClientError::Foreign { path, source })
+}
+
+/// Removes the socket that a killed agent left in `run_dir`. One that an agent listens on stays.
+///
+/// # Errors
+/// Where it can't be removed.
+pub fn remove_dead(run_dir: &Path) -> std::io::Result<()> {
+    let path = run_dir.join(SOCKET);
+    match UnixStream::connect(&path) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        _ => Ok(()),
+    }
 }
 
 fn exchange(stream: &mut UnixStream, request: Request) -> std::io::Result<String> {
