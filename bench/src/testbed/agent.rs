@@ -205,15 +205,15 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        let stats = std::thread::panicking().then(|| self.ask(&["stats"]));
         if let Err(failure) = self.end() {
             eprintln!("{failure}");
         }
-        if std::thread::panicking() {
-            eprintln!(
-                "--- log of the agent in {}:\n{}",
-                self.namespace.name(),
-                self.log()
-            );
+        if let Some(stats) = stats {
+            let stats = stats.unwrap_or_else(|failure| failure.to_string());
+            let name = self.namespace.name();
+            eprintln!("--- the agent in {name} has counted:\n{stats}");
+            eprintln!("--- log of the agent in {name}:\n{}", self.log());
         }
     }
 }

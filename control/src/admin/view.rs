@@ -71,6 +71,8 @@ pub struct FlowRow {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
+    /// The table in force: its generation, ports, other nodes that can be reached.
+    pub table: BTreeMap<String, u64>,
     /// The kernel programs'.
     pub kernel: BTreeMap<String, u64>,
     /// The workers', summed.

@@ -94,7 +94,14 @@ impl Agent {
             Ok(counters) => counters,
             Err(error) => return Answer::Failed(error.to_string()),
         };
+        let spec = self.publisher.spec();
+        let table = [
+            ("generation", spec.generation.0),
+            ("ports", spec.ports.len() as u64),
+            ("nodes", spec.next_hops.len() as u64),
+        ];
         let mut counters = Counters {
+            table: table.map(|(name, n)| (name.to_owned(), n)).into(),
             kernel: kernel
                 .into_iter()
                 .map(|(c, n)| (c.label().to_owned(), n))
