@@ -22,7 +22,7 @@ fn thirty_clients_spread_over_the_firewalls_and_each_stays_on_its_own() -> Resul
     );
     let used: BTreeSet<usize> = first.values().flatten().copied().collect();
     assert_eq!(used.len(), scene.firewalls.len(), "{first:?}");
-    Ok(())
+    scene.assert_frames_conserved()
 }
 
 type FirewallsByClient = BTreeMap<String, Vec<usize>>;

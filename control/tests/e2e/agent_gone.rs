@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use xsteer_bench::testbed::{Manifests, Result, TestbedConfig, wait_until};
 use xsteer_bench::traffic::{Endpoint, UdpEcho};
 
-use crate::scene::{Scene, WITHIN};
+use crate::scene::{Scene, WITHIN, assert_frames_conserved};
 
 /// One attempt; longer than a heartbeat takes to be stale.
 const ATTEMPT: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ fn closed_drops_while_the_agent_is_frozen_and_steers_again_after() -> Result<()>
         peers.iter().all(|peer| scene.is_proxy(peer.ip())),
         "{peers:?}"
     );
-    Ok(())
+    scene.assert_frames_conserved()
 }
 
 #[test]
@@ -63,5 +63,6 @@ fn open_passes_unsteered_when_the_agent_is_killed() -> Result<()> {
                 .peers()
                 .iter()
                 .any(|peer| peer.ip() == client.address())
-    })
+    })?;
+    assert_frames_conserved(&scene.agents[1..])
 }

@@ -6,8 +6,11 @@
 mod affinity;
 mod agent_gone;
 mod bytes;
+mod changes;
+mod lifecycle;
 mod payloads;
 mod scene;
+mod sink;
 mod stats;
 mod strangers;
 mod transfers;

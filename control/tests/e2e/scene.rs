@@ -1,15 +1,17 @@
 //! The samples' scene: vpn on node 1, firewalls and proxies on all nodes, an internet host.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use xsteer_bench::testbed::{
-    Agent, AgentConfig, Client, Host, Manifests, Pod, PodConfig, Result, Testbed, TestbedConfig,
-    wait_until,
+    Agent, AgentConfig, Client, Host, Manifests, Node, Pod, PodConfig, Result, Testbed,
+    TestbedConfig, wait_for, wait_until,
 };
 use xsteer_bench::traffic::{Endpoint, checksum_errors};
+use xsteer_control::admin::view::Counters;
 
 /// Time that anything gets, on a loaded machine.
 pub(crate) const WITHIN: Duration = Duration::from_secs(60);
@@ -96,25 +98,31 @@ impl Scene {
     }
 
     fn start_agents(&mut self, workers: u32) -> Result<()> {
-        let source = self.testbed.manifests().directory();
         let config = AgentConfig {
             workers,
-            ..AgentConfig::new(source)
+            ..self.agent_config()
         };
         for node in self.testbed.nodes() {
             self.agents
                 .push(node.start_agent(Path::new(XSTEER), &config)?);
         }
-        // Each node has a firewall pod, which is the subject of the second selector.
-        for agent in &mut self.agents {
-            let what = format!("selectors are programmed: {}", agent.run_dir().display());
-            wait_until(&what, WITHIN, || {
-                assert!(agent.is_running(), "the agent ended: {}", agent.log());
-                agent
-                    .ask(&["sfcselect", "list"])
-                    .is_ok_and(|table| table.lines().count() > 1)
-            })?;
+        for (agent, node) in self.agents.iter_mut().zip(self.testbed.nodes()) {
+            wait_until_programmed(agent, &self.testbed, node)?;
         }
+        Ok(())
+    }
+
+    /// One worker on the testbed's folder.
+    pub(crate) fn agent_config(&self) -> AgentConfig {
+        AgentConfig::new(self.testbed.manifests().directory())
+    }
+
+    /// Starts another agent on the first node, whose agent has ended.
+    pub(crate) fn restart_first(&mut self, config: &AgentConfig) -> Result<()> {
+        let node = self.testbed.node(1);
+        let mut agent = node.start_agent(Path::new(XSTEER), config)?;
+        wait_until_programmed(&mut agent, &self.testbed, node)?;
+        self.agents.insert(0, agent);
         Ok(())
     }
 
@@ -155,4 +163,64 @@ impl Scene {
         }
         Ok(())
     }
+
+    /// Panics when a frame of any agent has no owner, or is still held after the traffic.
+    pub(crate) fn assert_frames_conserved(&self) -> Result<()> {
+        assert_frames_conserved(&self.agents)
+    }
+}
+
+/// The same for some agents only, where others were killed.
+pub(crate) fn assert_frames_conserved(agents: &[Agent]) -> Result<()> {
+    for agent in agents {
+        let what = format!("no frame is held: {}", agent.run_dir().display());
+        let settled = |frames: &BTreeMap<String, u64>| frames["held"] == 0;
+        let frames = wait_for(&what, WITHIN, || {
+            Some(counters(agent).ok()?.frames).filter(settled)
+        })?;
+        let owned = frames["free"] + frames["held"] + frames["kernel"];
+        assert_eq!((owned, frames["lost"]), (frames["total"], 0), "{frames:?}");
+        assert!(frames["total"] > 0, "{frames:?}");
+    }
+    Ok(())
+}
+
+/// What an agent and its kernel programs have counted.
+pub(crate) fn counters(agent: &Agent) -> Result<Counters> {
+    let printed = agent.ask(&["stats"])?;
+    Ok(serde_yaml::from_str(&printed).expect("stats are YAML"))
+}
+
+/// Until everything that the cluster's folder names is in force on one node: its own pods, whose
+/// MACs it asks for, and the way to the other nodes. Before, other nodes' packets for a pod are lost.
+fn wait_until_programmed(agent: &mut Agent, testbed: &Testbed, node: &Node) -> Result<()> {
+    let mut pods = testbed.pods();
+    let steered = |pod: &Pod| ["vpn", "firewall", "proxy"].contains(&&*pod.config().namespace);
+    pods.retain(|pod| pod.node() == node.name() && steered(pod));
+    let ports = pods.len() as u64;
+    let nodes = testbed.nodes().len() as u64 - 1;
+    wait_until(&format!("{} is programmed", node.name()), WITHIN, || {
+        assert!(agent.is_running(), "the agent ended: {}", agent.log());
+        counters(agent).is_ok_and(|counters| {
+            let table = counters.table;
+            (table["ports"], table["nodes"]) == (ports, nodes)
+        })
+    })
+}
+
+/// Until an agent's paths have all these function pods.
+pub(crate) fn wait_until_known(agent: &Agent, pods: &[Pod]) -> Result<()> {
+    wait_until("the function pods are known", WITHIN, || {
+        let table = agent.ask(&["sfcpath", "list", "-o", "wide"]);
+        table.is_ok_and(|table| pods.iter().all(|pod| table.contains(&pod.config().name)))
+    })
+}
+
+/// Until the agent of a pod's own node steers it, and so takes packets for it from other nodes.
+pub(crate) fn wait_until_in_force(agent: &Agent, pod: &Pod) -> Result<()> {
+    let name = format!("{}/{}", pod.config().namespace, pod.config().name);
+    wait_until(&format!("{name} is steered"), WITHIN, || {
+        let table = agent.ask(&["sfcselect", "list", "-o", "wide"]);
+        table.is_ok_and(|table| table.lines().any(|line| line.contains(&name)))
+    })
 }

@@ -46,7 +46,8 @@ fn tcp_is_intact(config: TestbedConfig) -> Result<()> {
         server.peers()
     );
     assert_eq!(scene.firewalls_of(client.address())?.len(), 1);
-    scene.assert_no_checksum_error()
+    scene.assert_no_checksum_error()?;
+    scene.assert_frames_conserved()
 }
 
 #[test]
@@ -67,7 +68,8 @@ fn udp_is_answered_through_firewall_and_proxy() -> Result<()> {
         echo.peers()
     );
     assert_eq!(scene.firewalls_of(client.address())?.len(), 1);
-    scene.assert_no_checksum_error()
+    scene.assert_no_checksum_error()?;
+    scene.assert_frames_conserved()
 }
 
 #[test]
@@ -89,5 +91,5 @@ fn the_firewall_blocks_port_23_and_nothing_arrives() -> Result<()> {
         Ok(())
     })?;
     assert!(telnet.peers().is_empty());
-    Ok(())
+    scene.assert_frames_conserved()
 }

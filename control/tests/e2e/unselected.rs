@@ -35,7 +35,7 @@ fn a_destination_outside_the_selectors_keeps_its_super_packets_and_the_client_it
     let longest = capture.finish()?.longest()?;
     assert!(longest > FULL_FRAME, "longest frame {longest}");
     assert_eq!(elsewhere.peers()[0].ip(), client.address());
-    Ok(())
+    scene.assert_frames_conserved()
 }
 
 fn capture_at_vpn(scene: &Scene) -> Result<Capture> {
@@ -61,5 +61,5 @@ fn a_pod_without_the_label_is_not_steered() -> Result<()> {
     Endpoint::from(&other).download(server.address(), 1000, WITHIN)?;
     assert_eq!(server.peers()[0].ip(), other.address());
     assert_eq!(scene.firewalls_of(other.address())?, Vec::<usize>::new());
-    Ok(())
+    scene.assert_frames_conserved()
 }
