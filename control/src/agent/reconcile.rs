@@ -12,7 +12,7 @@ use crate::inventory::Inventory;
 use crate::issue::{Issue, IssueReason, ObjectRef, Severity};
 use crate::net::nexthop::{self, NextHopProblem};
 use crate::net::ports::{self, PortProblem};
-use crate::net::{self, Mac, Snapshot, neighbours};
+use crate::net::{self, LinkKind, Mac, Snapshot, neighbours};
 use crate::publish::KernelFacts;
 use crate::resolve::{Intent, PodRef, resolve};
 
@@ -170,6 +170,14 @@ impl Agent {
                 return Err(problem);
             }
         };
+        // Nobody answers there, and entry on the uplink would see the wrong direction.
+        if host.ifindex == self.uplink.ifindex {
+            return Err(PortProblem::NotVeth {
+                pod: *first,
+                device: host.name,
+                kind: LinkKind::Veth,
+            });
+        }
         let Some(pod_mac) = host.pod_mac else {
             self.provoke(host.neighbour_ifindex(), *first).await;
             return Ok(None);
