@@ -8,6 +8,7 @@ mod agent_gone;
 mod bytes;
 mod changes;
 mod lifecycle;
+mod listings;
 mod payloads;
 mod scene;
 mod sink;

@@ -1,6 +1,6 @@
 //! The samples' scene: vpn on node 1, firewalls and proxies on all nodes, an internet host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use xsteer_bench::testbed::{
     TestbedConfig, wait_for, wait_until,
 };
 use xsteer_bench::traffic::{Endpoint, checksum_errors};
-use xsteer_control::admin::view::Counters;
+use xsteer_control::admin::view::{Counters, PathRow, SelectRow};
 
 /// Time that anything gets, on a loaded machine.
 pub(crate) const WITHIN: Duration = Duration::from_secs(60);
@@ -191,21 +191,32 @@ pub(crate) fn counters(agent: &Agent) -> Result<Counters> {
     Ok(serde_yaml::from_str(&printed).expect("stats are YAML"))
 }
 
-/// Until everything that the cluster's folder names is in force on one node: its own pods, whose
-/// MACs it asks for, and the way to the other nodes. Before, other nodes' packets for a pod are lost.
+/// Until everything that objects name is in force on one node: its own pods, whose MACs it asks
+/// for, and the way to the other nodes. Before, other nodes' packets for a pod are lost.
 fn wait_until_programmed(agent: &mut Agent, testbed: &Testbed, node: &Node) -> Result<()> {
-    let mut pods = testbed.pods();
-    let steered = |pod: &Pod| ["vpn", "firewall", "proxy"].contains(&&*pod.config().namespace);
-    pods.retain(|pod| pod.node() == node.name() && steered(pod));
-    let ports = pods.len() as u64;
     let nodes = testbed.nodes().len() as u64 - 1;
     wait_until(&format!("{} is programmed", node.name()), WITHIN, || {
         assert!(agent.is_running(), "the agent ended: {}", agent.log());
-        counters(agent).is_ok_and(|counters| {
-            let table = counters.table;
-            (table["ports"], table["nodes"]) == (ports, nodes)
-        })
+        let (Ok(counters), Ok(pods)) = (counters(agent), steered_pods(agent, node)) else {
+            return false;
+        };
+        let ports = pods.len() as u64;
+        (counters.table["ports"], counters.table["nodes"]) == (ports, nodes)
+            && (node.index() != 1 || pods.contains("vpn/vpn"))
     })
+}
+
+/// A node's subjects that are in force, and its function pods whether or not they are.
+fn steered_pods(agent: &Agent, node: &Node) -> Result<BTreeSet<String>> {
+    let read = |kind| agent.ask(&[kind, "list", "-o", "json"]);
+    let paths: Vec<PathRow> = serde_json::from_str(&read("sfcpath")?).expect("JSON");
+    let selects: Vec<SelectRow> = serde_json::from_str(&read("sfcselect")?).expect("JSON");
+    let here = format!("@{}", node.name());
+    let functions = paths.iter().flat_map(|row| &row.pods);
+    let functions = functions.filter_map(|pod| pod.strip_suffix(&here).map(str::to_owned));
+    Ok(functions
+        .chain(selects.into_iter().map(|row| row.pod))
+        .collect())
 }
 
 /// Until an agent's paths have all these function pods.

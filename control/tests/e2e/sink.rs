@@ -1,7 +1,7 @@
 //! Numbered datagrams, and a far end that only takes note of them.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,8 +117,9 @@ fn receive(socket: &UdpSocket, seen: &Seen) {
                     .or_default()
                     .push(source);
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(_) => return,
+            // A system call with a timeout is not restarted after the process was stopped.
+            Err(error) if matches!(error.kind(), WouldBlock | TimedOut | Interrupted) => {}
+            Err(error) => panic!("the far end receives nothing any more: {error}"),
         }
     }
 }
