@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::failure::{During as _, Result, wait_for};
+use super::failure::{During as _, Result, wait_for, wait_until};
 use super::{Namespace, Node, create_directory, run};
 
 /// Time a terminated agent gets to take everything off.
@@ -153,12 +153,29 @@ impl Agent {
         kill(pid, signal).during(|| format!("send {signal} to the agent {pid}"))
     }
 
-    /// Stops the process where it is, as SIGSTOP does.
+    /// Stops the process where it is, as SIGSTOP does; returns once every thread stands.
     ///
     /// # Errors
     /// When the process is gone.
     pub fn freeze(&self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)
+        self.signal(Signal::SIGSTOP)?;
+        wait_until("every thread of the agent stands", EXIT_WAIT, || {
+            self.is_stopped()
+        })
+    }
+
+    /// Whether all threads are stopped: a running one stops only when it enters the kernel next.
+    fn is_stopped(&self) -> bool {
+        let tasks = format!("/proc/{}/task", self.pid());
+        let stopped = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat"));
+            stat.is_ok_and(|stat| {
+                stat.rsplit(") ")
+                    .next()
+                    .is_some_and(|rest| rest.starts_with('T'))
+            })
+        };
+        fs::read_dir(tasks).is_ok_and(|tasks| tasks.flatten().all(stopped))
     }
 
     /// Lets a frozen process go on.
