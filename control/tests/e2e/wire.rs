@@ -37,7 +37,7 @@ fn a_steered_datagram_is_byte_for_byte_what_the_wire_format_says_on_both_hops() 
         assert_eq!(hex(frame), hex(&expected), "frame {index}");
         assert_eq!(frame[INNER..], inner.emit(), "inner packet of {index}");
     }
-    Ok(())
+    scene.assert_frames_conserved()
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn tshark_decodes_a_steered_datagram_as_geneve_with_the_path_and_our_option() ->
         assert_eq!(row[..15], expected[..15]);
         assert!(row[15].ends_with(&hex(&datagram.payload)), "{}", row[15]);
     }
-    Ok(())
+    scene.assert_frames_conserved()
 }
 
 /// The only proxy stands beside vpn and no firewall does: both hops are on the wire.
