@@ -26,6 +26,10 @@ pub(super) fn show(page: &mut Page, scene: &Scene) -> Result<()> {
         "DROPPED",
     ];
     page.table(&heads, &rows)?;
+    page.say(
+        "A packet diverted from a pod may be a super-packet: the kernel cuts it on its way to the \
+         worker.",
+    )?;
     for (path, packets) in total.section("paths") {
         page.say(&format!(
             "Service path {path}: {packets} times a packet was sent to a node or given to a pod."
