@@ -27,12 +27,14 @@ use forward::Forwarder;
 const SPINS_BEFORE_SLEEP: u32 = 64;
 /// Longest sleep: the heartbeat must stay well younger than `HEARTBEAT_STALE_NS`.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+/// Batches sent at the most after the word to stop.
+const LAST_BATCHES: usize = 64;
 /// Flow entries looked at for expiry in one turn.
 const EXPIRE_PER_CYCLE: usize = 32;
 
 /// Where a worker says that it is alive.
 pub trait Heartbeat: Send {
-    /// Stores the time of the last turn, `CLOCK_MONOTONIC_COARSE`, ns.
+    /// Stores the time of the last turn, `CLOCK_MONOTONIC_COARSE`, ns; 0 when there will be no more.
     fn stamp(&self, now_ns: u64);
 }
 
@@ -123,8 +125,17 @@ impl<Io: PacketIo> Worker<Io> {
         self.heartbeat.stamp(now_ns);
         let told = self.read_mailbox();
         if told == Turn::Stop {
+            self.leave(now_ns);
             return Turn::Stop;
         }
+        let received = self.forward_batch(now_ns);
+        self.forwarder.steering.expire(now_ns, EXPIRE_PER_CYCLE);
+        self.finish_retiring(received);
+        if received > 0 { Turn::Busy } else { told }
+    }
+
+    /// Reclaim, refill, receive, steer and transmit; how many packets there were.
+    fn forward_batch(&mut self, now_ns: u64) -> usize {
         let Forwarder { io, stats, .. } = &mut self.forwarder;
         io.reclaim();
         io.refill();
@@ -134,9 +145,18 @@ impl<Io: PacketIo> Worker<Io> {
             self.forwarder.forward(packet, now_ns);
         }
         self.forwarder.io.flush();
-        self.forwarder.steering.expire(now_ns, EXPIRE_PER_CYCLE);
-        self.finish_retiring(received);
-        if received > 0 { Turn::Busy } else { told }
+        received
+    }
+
+    /// The policy decides from now on, not when the last heartbeat has grown old; what was diverted
+    /// until now is still sent.
+    fn leave(&mut self, now_ns: u64) {
+        self.heartbeat.stamp(0);
+        for _ in 0..LAST_BATCHES {
+            if self.forward_batch(now_ns) == 0 {
+                break;
+            }
+        }
     }
 
     fn tell(&self, event: Event) {

@@ -232,6 +232,19 @@ fn a_report_and_the_flows_come_back_when_asked_for() {
 }
 
 #[test]
+fn the_last_turn_sends_what_waits_and_leaves_the_rest_to_the_policy() {
+    let mut bed = bed();
+    bed.cycle();
+    for i in 0..100 {
+        bed.deliver(&frame([10, 8, 0, 1], i, 10, true));
+    }
+    bed.commands.send(Command::Stop).unwrap();
+    assert_eq!(bed.cycle(), Turn::Stop);
+    assert_eq!(bed.worker.forwarder.stats.encapsulated, 100);
+    assert_eq!(bed.beat.load(Ordering::Relaxed), 0, "older than any limit");
+}
+
+#[test]
 fn it_stops_when_told_and_when_the_control_side_is_gone() {
     let mut bed1 = bed();
     bed1.commands.send(Command::Stop).unwrap();
