@@ -1,7 +1,7 @@
 //! `xsteer agent`: one control thread that reconciles whatever changed, and pinned workers.
 //!
 //! [`run`] sets up programs, gates and workers, then loops: a change of objects or of the
-//! node's network -> [`reconcile`] -> publish. Everything is worked out anew from plain
+//! node's network -> `reconcile` -> publish. Everything is worked out anew from plain
 //! snapshots; the publisher sends only differences. A failed pass leaves the last good table.
 
 mod answers;

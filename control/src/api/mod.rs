@@ -1,6 +1,6 @@
 //! The two kinds of `networking.gke.io/v1`: typed objects, and their strict decoding.
 //!
-//! [`decode`] first checks the raw value against every rule of the API and reports all that is
+//! `decode` first checks the raw value against every rule of the API and reports all that is
 //! wrong; only then it makes the typed object. Serde alone would prune what it does not know, and
 //! a pruned label selector selects every pod.
 

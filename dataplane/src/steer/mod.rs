@@ -1,7 +1,7 @@
 //! The decision: packet + table + flows -> [`Verdict`], the headers written in place.
 //!
-//! Follow a packet from [`Steering::steer_from_pod`] (it left a pod of this node) or
-//! [`Steering::steer_from_wire`] (another node sent it to a pod of this node). Both parse, decide,
+//! Follow a packet from `Steering::steer_from_pod` (it left a pod of this node) or
+//! `Steering::steer_from_wire` (another node sent it to a pod of this node). Both parse, decide,
 //! and write what the next hop needs over the room before the inner IP header; neither moves
 //! the inner packet. Pure: no I/O, no clock, no allocation, no unsafe.
 //!
