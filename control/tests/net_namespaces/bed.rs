@@ -15,7 +15,7 @@ use xsteer_control::net::{Netlink, Snapshot, Watcher, snapshot};
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// How long a condition may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The namespaces of one test, by role.
 pub(crate) struct Bed {
@@ -50,6 +50,22 @@ impl Bed {
             text.replace(&format!("{{{other}}}"), &self.name(other))
         });
         run("ip", &format!("-n {} {named}", self.name(role)))
+    }
+
+    /// Waits until the kernel has acted on an interface's carrier. It does so later, by a work
+    /// queue (net/core/link_watch.c), and then flushes neighbours and IPv6 routes once more.
+    pub(crate) fn settle(&self, role: &str, link: &str) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while !self
+            .ip(role, &format!("-o link show dev {link}"))
+            .contains("state UP")
+        {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{link} of {role} does not come up"
+            );
+            std::thread::yield_now();
+        }
     }
 
     /// Runs another program in a namespace.

@@ -26,6 +26,8 @@ fn wire() -> Bed {
         bed.ip(role, &format!("addr add 198.18.0.{host}/24 dev eth0"));
         bed.ip(role, &format!("addr add fd00:18::{host}/64 dev eth0 nodad"));
     }
+    bed.settle("node", "eth0");
+    bed.settle("peer", "eth0");
     bed.ip("node", "route add default via 198.18.0.2");
     bed.ip("node", "route add fd00:19::/64 via fd00:18::2");
     bed.ip(

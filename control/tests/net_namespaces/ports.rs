@@ -32,6 +32,8 @@ fn ptp() -> Bed {
     bed.ip("pod", "link set eth0 up");
     bed.ip("pod", "addr add 10.9.0.7/24 dev eth0");
     bed.ip("pod", "addr add fd00:9::7/64 dev eth0 nodad");
+    bed.settle("node", "vpod");
+    bed.settle("pod", "eth0");
     bed
 }
 
@@ -51,6 +53,8 @@ fn bridged() -> Bed {
     bed.ip("node", "link set vpod up master cni0");
     bed.ip("pod", "link set eth0 up");
     bed.ip("pod", "addr add 10.9.0.7/24 dev eth0");
+    bed.settle("node", "vpod");
+    bed.settle("pod", "eth0");
     bed
 }
 
