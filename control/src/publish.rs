@@ -127,6 +127,12 @@ impl Publisher {
             .unwrap_or(0)
     }
 
+    /// Whether what a dead agent left is still in force: nothing was published yet.
+    #[must_use]
+    pub fn is_adopting(&self) -> bool {
+        self.spec.generation == Generation::default() && !self.records.is_empty()
+    }
+
     /// What that table was built from.
     #[must_use]
     pub fn spec(&self) -> &TableSpec {

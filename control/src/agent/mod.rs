@@ -43,6 +43,7 @@ pub struct Agent {
     netlink: Netlink,
     uplink: crate::net::Uplink,
     node_address: std::net::IpAddr,
+    started: std::time::Instant,
     publisher: Publisher,
     workers: Workers,
     gates: Vec<crate::net::gates::Gate>,

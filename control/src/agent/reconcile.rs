@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use xsteer_dataplane::table::spec::{NodeSpec, PortId, PortSpec};
@@ -15,6 +16,9 @@ use crate::net::ports::{self, PortProblem};
 use crate::net::{self, LinkKind, Mac, Snapshot, neighbours};
 use crate::publish::KernelFacts;
 use crate::resolve::{Intent, PodRef, resolve};
+
+/// How long the first publish of an agent that adopted ports waits for all of them to be found.
+const ADOPTION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Ids of ports: one pod keeps its id, none is used twice while an agent lives.
 pub(super) struct PortIds {
@@ -63,6 +67,11 @@ impl Agent {
         self.uplink = net::uplink(&snapshot, Some(&self.uplink.name))?;
         self.state.incomplete = false;
         let facts = self.node_facts(&intent, &snapshot, &mut issues).await;
+        // A pod of a dead agent must not lose its policy because its MAC is still being asked for.
+        let waited = self.started.elapsed() > ADOPTION_PATIENCE;
+        if self.publisher.is_adopting() && self.state.incomplete && !waited {
+            return Ok(());
+        }
         let mut compiled = compile(&intent, &facts, &mut self.publisher.interner);
         issues.append(&mut compiled.issues);
         let kernel = self.kernel_facts(&intent, &snapshot);

@@ -68,6 +68,7 @@ pub(super) async fn agent(config: AgentConfig) -> anyhow::Result<Agent> {
         netlink,
         uplink,
         node_address,
+        started: std::time::Instant::now(),
         publisher,
         workers,
         gates: made,

@@ -20,6 +20,7 @@ pub use mailbox::{Command, Event, FlowRow};
 pub use stats::{PathTally, Report, Stats};
 
 use crate::steer::Steering;
+use crate::table::spec::Generation;
 use crate::xsk::{PacketBatch, PacketIo};
 use forward::Forwarder;
 
@@ -122,7 +123,10 @@ impl<Io: PacketIo> Worker<Io> {
 
     /// One turn: mailbox, reclaim, refill, receive, steer and transmit.
     pub fn cycle(&mut self, now_ns: u64) -> Turn {
-        self.heartbeat.stamp(now_ns);
+        // Without a table nothing can be steered: what a dead agent left in force is for the policy.
+        if self.forwarder.steering.generation() > Generation::default() {
+            self.heartbeat.stamp(now_ns);
+        }
         let told = self.read_mailbox();
         if told == Turn::Stop {
             self.leave(now_ns);

@@ -35,12 +35,16 @@ fn table(spec: TableSpec) -> Arc<SteeringTable> {
 }
 
 fn bed() -> Bed {
+    bed_of(spec(vec![remote(2)]))
+}
+
+fn bed_of(spec: TableSpec) -> Bed {
     let io = MemoryIo::new(MemoryConfig::default()).unwrap();
     let limits = FlowLimits {
         flows: 1024,
         ..FlowLimits::default()
     };
-    let steering = Steering::new(0, table(spec(vec![remote(2)])), limits);
+    let steering = Steering::new(0, table(spec), limits);
     let (commands, mailbox) = unbounded();
     let (told, events) = unbounded();
     let beat = Arc::new(AtomicU64::new(0));
@@ -209,6 +213,19 @@ fn a_table_that_comes_before_the_last_was_retired_keeps_that() {
 #[test]
 fn each_turn_stamps_the_heartbeat() {
     let mut bed = bed();
+    bed.cycle();
+    assert_eq!(bed.beat.load(Ordering::Relaxed), bed.now_ns);
+}
+
+#[test]
+fn without_a_table_it_does_not_say_that_it_is_alive() {
+    let mut bed = bed_of(TableSpec::default());
+    bed.cycle();
+    assert_eq!(bed.beat.load(Ordering::Relaxed), 0);
+    bed.commands
+        .send(Command::SwapTable(table(spec(vec![]))))
+        .unwrap();
+    bed.cycle();
     bed.cycle();
     assert_eq!(bed.beat.load(Ordering::Relaxed), bed.now_ns);
 }
