@@ -52,8 +52,9 @@ impl Bed {
         run("ip", &format!("-n {} {named}", self.name(role)))
     }
 
-    /// Waits until the kernel has acted on an interface's carrier. It does so later, by a work
-    /// queue (net/core/link_watch.c), and then flushes neighbours and IPv6 routes once more.
+    /// Waits until the kernel has acted on an interface's carrier, which it does later, by a work
+    /// queue (net/core/link_watch.c). Twice on a loaded machine a provoked neighbour or an IPv6
+    /// route was missing; that this event took them away is inferred, not shown.
     pub(crate) fn settle(&self, role: &str, link: &str) {
         let deadline = std::time::Instant::now() + PATIENCE;
         while !self
